@@ -1,0 +1,12 @@
+"""The two ways a command ends badly; the pipelines turn them into exit codes."""
+
+
+class UserError(Exception):
+    """A wrong call: bad flag, missing input, mismatched fingerprint. Exit code 2.
+
+    The message is one line that names the file or key, the cause and the remedy.
+    """
+
+
+class RunError(Exception):
+    """A run that was called rightly and failed: lost workers, NaN loss. Exit code 1."""
