@@ -1,0 +1,49 @@
+"""Audio to token shards. Takes up an unfinished output where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from resyn import cli
+
+FLAGS = ("input", "output", "source", "codec", "codec_weights", "columns", "split")
+NUMBERS = ("segment_seconds", "unit_minutes", "num_actors")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command line. Raises UserError or RunError."""
+    args = _parser().parse_args(argv)
+    values = cli.settings_tree(args, {name: name for name in (*FLAGS, *NUMBERS)})
+    from resyn.config.encode import EncodeConfig
+    from resyn.runtime import encoding
+
+    config = EncodeConfig().override(values)
+    if args.audit and not config.input:
+        encoding.audit_output(config.output)
+    elif args.dry_run:
+        encoding.show_plan(config)
+    else:
+        encoding.run(config, full_audit=args.audit)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument("--input", metavar="URI", help="folder of audio")
+    parser.add_argument("--output", metavar="URI", help="folder of shards")
+    parser.add_argument("--source", help="auto, librispeech, librilight or folder")
+    parser.add_argument("--codec", help="encodec_24khz, demo_24khz, waveform_24khz, …")
+    parser.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
+    parser.add_argument("--columns", help="payloads: codes,z,audio")
+    parser.add_argument("--split", help="name for the split column")
+    parser.add_argument("--segment-seconds", type=float, help="longest segment")
+    parser.add_argument("--unit-minutes", type=float, help="audio per shard")
+    parser.add_argument("--num-actors", type=int, help="codec actors")
+    parser.add_argument(
+        "--audit", action="store_true", help="verify every shard; without --input nothing else"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,128 @@
+"""Decoding from the first sample on, in blocks of bounded size, trusting no header."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO, BinaryIO, Self, cast
+
+import numpy as np
+import soundfile
+
+from resyn.audio.faults import AudioFault
+
+#: Values (frames times channels) decoded at once: 4 MiB of float32.
+BLOCK_VALUES = 2**20
+#: libsndfile's word for "the header does not say how many samples there are".
+UNKNOWN_LENGTH = 2**63 - 1
+
+
+def detect_format(head: bytes) -> str:
+    """The container that the first bytes announce, FLAC, WAV, OGG or MP3.
+
+    Raises AudioFault `empty` or `magic`.
+    """
+    if not head:
+        raise AudioFault("empty", "the file has no bytes")
+    if head[:4] == b"fLaC":
+        return "FLAC"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "WAV"
+    if head[:4] == b"OggS":
+        return "OGG"
+    if head[:3] == b"ID3" or (head[0] == 0xFF and len(head) > 1 and head[1] & 0xE0 == 0xE0):
+        return "MP3"
+    raise AudioFault("magic", f"starts with {head[:4]!r}: not FLAC, WAV, OGG or MP3")
+
+
+class _OneWaySoundFile(soundfile.SoundFile):
+    """soundfile seeks after every read and clips reads to the header's length; this does not."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class AudioStream:
+    """Mono float32 samples of one file, in order.
+
+    Always decodes from the file's first sample: a seek is inexact in MP3 and fails in damaged
+    FLAC, and decoding costs a few thousandths of what encoding does. So the samples at a position
+    are a function of the file's bytes alone. Multi-channel audio is averaged.
+
+    `handle` must be seekable; `size` is its length in bytes. Raises AudioFault `empty`, `magic`
+    or `decode`.
+    """
+
+    def __init__(self, handle: IO[bytes], size: int) -> None:
+        self.size = size
+        self.format = detect_format(handle.read(16))
+        handle.seek(0)
+        self._handle = handle
+        try:
+            self._file = _OneWaySoundFile(cast(BinaryIO, handle))
+        except soundfile.LibsndfileError as error:
+            raise AudioFault("decode", f"{self.format} header: {error.error_string}") from error
+        self.sample_rate = self._file.samplerate
+        self.position = 0
+        self._block = max(1, BLOCK_VALUES // self._file.channels)
+
+    @classmethod
+    def of(cls, data: bytes) -> AudioStream:
+        """A stream over a whole file in memory."""
+        return cls(io.BytesIO(data), len(data))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    @property
+    def declared_samples(self) -> int | None:
+        """Samples per channel that the header promises; None when it does not say."""
+        return None if self._file.frames >= UNKNOWN_LENGTH else self._file.frames
+
+    def read_block(self, most: int) -> np.ndarray:
+        """Up to `most` further samples, (n,) float32; n is 0 at the end.
+
+        Raises AudioFault `truncated` when the bytes end within the stream, else `decode`.
+        """
+        try:
+            frames = self._file.read(min(most, self._block), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            ended = self._handle.tell() >= self.size
+            detail = f"after sample {self.position}: {error.error_string}"
+            raise AudioFault("truncated" if ended else "decode", detail) from error
+        self.position += len(frames)
+        return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+
+    def read(self, num_samples: int) -> np.ndarray:
+        """Exactly `num_samples` further samples, (num_samples,) float32.
+
+        Raises AudioFault `truncated`, `decode` or `nonfinite`.
+        """
+        blocks = list(self._blocks(num_samples))
+        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        if not np.isfinite(samples).all():
+            raise AudioFault("nonfinite", "samples that are NaN or infinite")
+        return samples
+
+    def skip(self, num_samples: int) -> None:
+        """Decode and drop `num_samples`. Raises AudioFault as `read` does."""
+        for _ in self._blocks(num_samples):
+            pass
+
+    def _blocks(self, num_samples: int) -> Iterator[np.ndarray]:
+        wanted = num_samples
+        while wanted:
+            block = self.read_block(wanted)
+            if not len(block):
+                raise AudioFault("truncated", f"ends after sample {self.position}")
+            wanted -= len(block)
+            yield block

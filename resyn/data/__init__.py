@@ -1,0 +1,1 @@
+"""What a token shard is: sources, manifest, units, shards, ledger, quarantine, audit, reader."""

@@ -1,0 +1,97 @@
+"""Last step of a work unit: write its shard, and then the record that makes it count."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resyn.codec.base import CodecSpec
+from resyn.data.ledger import CommitRecord, shard_file, write_record
+from resyn.data.quarantine import Refusal, count_codes, unit_file, write_refusals
+from resyn.data.schema import PAYLOADS, shard_schema, unpack_latents
+from resyn.storage import Storage
+
+#: Row groups of about this many bytes serve range reads from an object store.
+ROW_GROUP_BYTES = 8 * 2**20
+
+
+def commit_unit(
+    output: Storage, unit: int, table: pa.Table, spec: CodecSpec, columns: Collection[str]
+) -> CommitRecord:
+    """Commit an encoded unit: shard, then quarantine, then the record. Idempotent."""
+    kept = table.filter(table["fault_code"].is_null())
+    refusals = _refusals(table.filter(table["fault_code"].is_valid()))
+    schema = shard_schema(spec, columns)
+    shard = _parquet(kept.select(schema.names), schema)
+    output.write_bytes(shard_file(unit), shard)
+    if refusals:
+        write_refusals(output, unit_file(unit), refusals)
+    frames = sum(kept["num_frames"].to_pylist())
+    total, squares = _latent_sums(kept, spec.dim) if "z" in columns else ([], [])
+    record = CommitRecord(
+        unit=unit,
+        shard=shard_file(unit),
+        sha256=hashlib.sha256(shard).hexdigest(),
+        bytes=len(shard),
+        rows=kept.num_rows,
+        seconds=_seconds(kept),
+        frames=frames,
+        tokens=frames * spec.num_codebooks if "codes" in columns else 0,
+        quarantine=count_codes(refusals),
+        latent_sum=total,
+        latent_sum_squares=squares,
+    )
+    write_record(output, record)
+    return record
+
+
+def _refusals(table: pa.Table) -> list[Refusal]:
+    names = ["source_uri", "utt_id", "fault_code", "fault_detail"]
+    return [Refusal(*row.values()) for row in table.select(names).to_pylist()]
+
+
+def _seconds(table: pa.Table) -> float:
+    lengths = zip(table["num_samples"].to_pylist(), table["sample_rate"].to_pylist(), strict=True)
+    return float(sum(samples / rate for samples, rate in lengths))
+
+
+def _parquet(table: pa.Table, schema: pa.Schema) -> bytes:
+    """Row groups of bounded bytes. z and FLAC hardly compress, so they are stored as they are."""
+    buffer = io.BytesIO()
+    plain = {"z": "none", "audio": "none"}
+    payloads = [name for name in PAYLOADS if name in schema.names]
+    settings: dict[str, Any] = {
+        "compression": {name: plain.get(name, "zstd") for name in schema.names},
+        "use_dictionary": [name for name in schema.names if name not in payloads],
+    }
+    with pq.ParquetWriter(buffer, schema, write_page_checksum=True, **settings) as writer:
+        for first, length in _row_groups(table, payloads):
+            writer.write_table(table.slice(first, length).cast(schema), row_group_size=length)
+    return buffer.getvalue()
+
+
+def _row_groups(table: pa.Table, payloads: list[str]) -> list[tuple[int, int]]:
+    """(first row, rows) of each group."""
+    sizes = np.zeros(table.num_rows, np.int64)
+    for name in payloads:
+        sizes += pc.call_function("binary_length", [table[name]]).to_numpy()
+    group = np.cumsum(sizes) // ROW_GROUP_BYTES
+    _, firsts, counts = np.unique(group, return_index=True, return_counts=True)
+    return list(zip(firsts.tolist(), counts.tolist(), strict=True))
+
+
+def _latent_sums(table: pa.Table, dim: int) -> tuple[list[float], list[float]]:
+    """Sum and sum of squares of the stored z over all frames, by channel, in float64."""
+    total, squares = np.zeros(dim), np.zeros(dim)
+    for cell in table["z"]:
+        z = unpack_latents(cell.as_buffer(), dim).astype(np.float64)
+        total += z.sum(axis=0)
+        squares += (z * z).sum(axis=0)
+    return total.tolist(), squares.tolist()

@@ -1,0 +1,67 @@
+"""Commit records: a shard exists for readers when its record does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from resyn.errors import RunError
+from resyn.storage import Storage
+
+FOLDER = "ledger"
+SHARDS = "shards"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRecord:
+    """What one work unit became.
+
+    `rows` committed and `quarantine` refused by code; `seconds` of audio, `frames` and `tokens`
+    in the committed rows; `latent_sum` and `latent_sum_squares` (D) over all frames of z as
+    stored, from which the mean and spread of a whole data set follow without reading it.
+    """
+
+    unit: int
+    shard: str
+    sha256: str
+    bytes: int
+    rows: int
+    seconds: float
+    frames: int
+    tokens: int
+    quarantine: dict[str, int] = field(default_factory=dict)
+    latent_sum: list[float] = field(default_factory=list)
+    latent_sum_squares: list[float] = field(default_factory=list)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows refused."""
+        return sum(self.quarantine.values())
+
+
+def shard_file(unit: int) -> str:
+    """Where the shard of a work unit lies, relative to the output."""
+    return f"{SHARDS}/{unit:06d}.parquet"
+
+
+def write_record(output: Storage, record: CommitRecord) -> None:
+    """Make a written shard visible. The last write of a unit."""
+    output.write_json(f"{FOLDER}/{record.unit:06d}.json", asdict(record))
+
+
+def committed_units(output: Storage) -> set[int]:
+    """Units with a record."""
+    return {int(name.removesuffix(".json")) for name in output.names(FOLDER, ".json")}
+
+
+def read_records(output: Storage) -> list[CommitRecord]:
+    """All records by unit. Raises RunError that names a record which cannot be read."""
+    records: list[CommitRecord] = []
+    for unit in sorted(committed_units(output)):
+        name = f"{FOLDER}/{unit:06d}.json"
+        try:
+            records.append(CommitRecord(**output.read_json(name)))
+        except (ValueError, TypeError) as error:
+            raise RunError(
+                f"{output.uri}/{name}: not a commit record ({error}); delete it and encode again"
+            ) from error
+    return records

@@ -1,0 +1,115 @@
+"""What a person reads while and after an encode runs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from resyn.codec.base import CodecSpec
+from resyn.data.ledger import CommitRecord
+from resyn.data.plan import PlanSummary
+
+#: FLAC of speech takes about this share of its 16-bit samples.
+_FLAC_SHARE = 0.55
+
+
+def projected_bytes(spec: CodecSpec, columns: Collection[str], seconds: float) -> int:
+    """Bytes of the shards of `seconds` of audio, before compression of the codes."""
+    per_frame = {"codes": 2 * spec.num_codebooks, "z": 2 * spec.dim}
+    per_frame["audio"] = int(2 * spec.hop * _FLAC_SHARE)
+    return int(seconds * spec.frame_rate * sum(per_frame[name] for name in columns))
+
+
+def plan_lines(plan: PlanSummary, spec: CodecSpec, columns: Collection[str]) -> str:
+    """A plan in words."""
+    size = show_bytes(projected_bytes(spec, columns, plan.seconds))
+    return (
+        f"plan: {plan.files} files, {plan.seconds / 3600:.3f} h in {plan.segments} segments and "
+        f"{plan.units} units, {_counts(plan.refused)} refused; about {size} of "
+        f"{','.join(columns)} by {spec.name}"
+    )
+
+
+class Progress:
+    """Lines for finished units: how far, how fast, how long still."""
+
+    def __init__(self, num_units: int, seconds: float) -> None:
+        self._num_units = num_units
+        self._seconds = seconds
+        self._done: list[CommitRecord] = []
+        self._started = time.monotonic()
+        self._first_after = 0.0
+
+    def line(self, record: CommitRecord) -> str:
+        """Count `record` and say where we are."""
+        if not self._done:
+            self._first_after = time.monotonic() - self._started
+        self._done.append(record)
+        encoded = _seconds(self._done)
+        speed = self._speed()
+        left = max(self._seconds - encoded, 0.0) / speed
+        return (
+            f"unit {len(self._done)}/{self._num_units}  {encoded / 3600:.3f} h  "
+            f"{speed:.1f}x real time  {show_time(left)} left"
+        )
+
+    def closing(self) -> str:
+        """What this run did."""
+        wall = time.monotonic() - self._started
+        return (
+            f"encoded {_seconds(self._done) / 3600:.3f} h in {wall:.1f} s (first unit after "
+            f"{self._first_after:.1f} s), {self._speed():.1f}x real time"
+        )
+
+    def _speed(self) -> float:
+        """Audio seconds per second, from the first unit's end on once there are more."""
+        since = self._first_after if len(self._done) > 1 else 0.0
+        counted = self._done[1:] if len(self._done) > 1 else self._done
+        return _seconds(counted) / max(time.monotonic() - self._started - since, 1e-9)
+
+
+def _seconds(records: Iterable[CommitRecord]) -> float:
+    return sum(record.seconds for record in records)
+
+
+def closing_lines(records: Iterable[CommitRecord], refused: Mapping[str, int]) -> str:
+    """What an output holds: hours, rows, bytes, and what was quarantined by code.
+
+    `refused` counts the files refused at planning, by code.
+    """
+    records = list(records)
+    refusals = Counter(refused)
+    for record in records:
+        refusals.update(record.quarantine)
+    seconds = _seconds(records)
+    size = show_bytes(sum(record.bytes for record in records))
+    return (
+        f"{len(records)} shards, {seconds / 3600:.3f} h, {sum(r.rows for r in records)} rows, "
+        f"{size}; quarantined: {_counts(refusals)}"
+    )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "none"
+    return ", ".join(f"{counts[code]} {code}" for code in sorted(counts))
+
+
+def show_bytes(count: float) -> str:
+    """A size with a decimal unit: 1.5 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def show_time(seconds: float) -> str:
+    """A duration: 42 s, 3 min 20 s, 5 h 07 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

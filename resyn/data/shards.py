@@ -1,0 +1,186 @@
+"""Reading committed shards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from resyn.audio.io import decode
+from resyn.codec.base import CodecSpec
+from resyn.data.job import CODEBOOKS_FILE
+from resyn.data.ledger import CommitRecord, read_records
+from resyn.data.row_groups import RowGroupCache
+from resyn.data.schema import PAYLOADS, read_spec, unpack_codes, unpack_latents
+from resyn.errors import UserError
+from resyn.storage import Storage, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One row: `num_frames` T, and where it lies (`shard` index, `row` in that shard)."""
+
+    utt_id: str
+    speaker: str
+    num_frames: int
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentData:
+    """A segment's payloads; None for those not asked for.
+
+    `codes` (K,T) uint16, `z` (T,D) float16, `audio` (S,) float32 at the codec's rate with
+    (T-1) * hop < S <= T * hop.
+    """
+
+    codes: np.ndarray | None = None
+    z: np.ndarray | None = None
+    audio: np.ndarray | None = None
+
+
+class SegmentTable(Sequence[Segment]):
+    """All segments in manifest order, held as columns because there may be millions."""
+
+    def __init__(self, tables: Sequence[pa.Table]) -> None:
+        table = pa.concat_tables(tables)
+        self._utt_ids, self._speakers = table["utt_id"], table["speaker"]
+        self.num_frames: np.ndarray = table["num_frames"].to_numpy()
+        """T of each segment, (N,) int32."""
+        self.shards = np.repeat(np.arange(len(tables)), [t.num_rows for t in tables])
+        """Shard index of each segment, (N,)."""
+        self.rows = np.concatenate([np.arange(t.num_rows) for t in tables])
+        """Row of each segment in its shard, (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.num_frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Segment]: ...
+    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        return Segment(
+            self._utt_ids[index].as_py(),
+            self._speakers[index].as_py(),
+            int(self.num_frames[index]),
+            int(self.shards[index]),
+            int(self.rows[index]),
+        )
+
+
+class ShardReader:
+    """Random access to the committed rows below `uri`.
+
+    Reads the row group that holds a segment and keeps the latest `cache_bytes` of them. Safe to
+    use from several threads. Raises UserError when there is nothing committed, or when shards do
+    not agree on their codec.
+    """
+
+    def __init__(self, uri: str, cache_bytes: int = 512 * 2**20) -> None:
+        self.storage: Storage = open_storage(uri)
+        if not self.storage.exists():
+            raise UserError(f"--shards {uri}: no such folder; make it with pipelines/encode.py")
+        self.records: list[CommitRecord] = [r for r in read_records(self.storage) if r.rows]
+        if not self.records:
+            raise UserError(
+                f"--shards {uri}: holds no committed shards; run pipelines/encode.py to its end"
+            )
+        self._cache = RowGroupCache(self.storage, [r.shard for r in self.records], cache_bytes)
+        schemas = [self._cache.schema(shard) for shard in range(len(self.records))]
+        self.spec: CodecSpec = self._agreed_spec(schemas)
+        self.columns: frozenset[str] = frozenset(PAYLOADS).intersection(
+            *(schema.names for schema in schemas)
+        )
+        labels = ["utt_id", "speaker", "num_frames"]
+        shards = range(len(self.records))
+        self.segments = SegmentTable([self._cache.read_columns(s, labels) for s in shards])
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @property
+    def seconds(self) -> float:
+        """Audio in the committed rows, in seconds."""
+        return sum(record.seconds for record in self.records)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that name the content of all shards."""
+        names = "".join(f"{record.unit}:{record.sha256}\n" for record in self.records)
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+    @cached_property
+    def codebooks(self) -> Tensor:
+        """The codec's codebooks, (K,V,D) float32, written by `encode` beside the shards."""
+        stored = safetensors.torch.load(self.storage.read_bytes(CODEBOOKS_FILE))
+        return stored["codebooks"]
+
+    def require(self, *columns: str) -> None:
+        """Raises UserError when the shards lack one of `columns`."""
+        missing = [name for name in columns if name not in self.columns]
+        if missing:
+            raise UserError(
+                f"--shards {self.storage.uri}: has no {' and no '.join(missing)} (only "
+                f"{', '.join(sorted(self.columns))}); encode again with --columns "
+                f"{','.join(name for name in PAYLOADS if name in {*self.columns, *missing})}"
+            )
+
+    def read(self, index: int, columns: Sequence[str]) -> SegmentData:
+        """The payloads `columns` of segment `index`. Raises UserError for one that is missing."""
+        self.require(*columns)
+        shard, row = int(self.segments.shards[index]), int(self.segments.rows[index])
+        cells = {name: self._cache.cell(shard, row, name) for name in columns}
+        codes, z, audio = (cells.get(name) for name in PAYLOADS)
+        return SegmentData(
+            codes=None if codes is None else unpack_codes(codes, self.spec.num_codebooks),
+            z=None if z is None else unpack_latents(z, self.spec.dim),
+            audio=None if audio is None else decode(audio).samples,
+        )
+
+    def latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of z by channel over all frames, (D,) float32 each.
+
+        From the ledger's sums; reads no shard. Raises UserError when the shards have no z.
+        """
+        self.require("z")
+        frames = sum(record.frames for record in self.records)
+        total = np.sum([record.latent_sum for record in self.records], axis=0)
+        squares = np.sum([record.latent_sum_squares for record in self.records], axis=0)
+        mean = total / frames
+        std = np.sqrt(np.maximum(squares / frames - mean**2, 0))
+        return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+
+    def _agreed_spec(self, schemas: list[pa.Schema]) -> CodecSpec:
+        specs: list[CodecSpec] = []
+        for record, schema in zip(self.records, schemas, strict=True):
+            try:
+                specs.append(read_spec(schema))
+            except ValueError as error:
+                raise UserError(
+                    f"{self.storage.uri}/{record.shard}: not a shard ({error}); encode it again"
+                ) from error
+        for record, spec in zip(self.records, specs, strict=True):
+            if spec != specs[0]:
+                first, other = specs[0].to_dict(), spec.to_dict()
+                shown = "; ".join(
+                    f"{key} is {first[key]} in {self.records[0].shard}, {other[key]} here"
+                    for key in first
+                    if first[key] != other[key]
+                )
+                raise UserError(
+                    f"{self.storage.uri}/{record.shard}: made by another codec ({shown}); "
+                    "keep the shards of one codec in one folder"
+                )
+        return specs[0]

@@ -1,0 +1,74 @@
+"""The verb `encode`: plan, encode what is not committed, audit, report."""
+
+from __future__ import annotations
+
+from resyn.codec import Codec, load_codec
+from resyn.config.encode import EncodeConfig
+from resyn.data.audit import audit
+from resyn.data.job import JOB_FILE, Recipe, open_job, resolve
+from resyn.data.ledger import committed_units, read_records
+from resyn.data.plan import Planner, PlanSettings
+from resyn.data.report import Progress, closing_lines, plan_lines
+from resyn.data.schema import PAYLOADS
+from resyn.errors import RunError, UserError
+from resyn.storage import open_storage
+
+
+def run(config: EncodeConfig, full_audit: bool = False) -> None:
+    """Encode `config.input` to `config.output`; resumes. `full_audit` hashes every shard.
+
+    Raises UserError for a wrong call, RunError when units fail or the audit finds a fault.
+    """
+    config.check()
+    codec = load_codec(config.codec, config.codec_weights)
+    output = open_storage(config.output)
+    job = open_job(open_storage(config.input), output, _recipe(config, codec), codec)
+    units = job.pending()
+    if units:
+        print(plan_lines(job.summary, codec.spec, config.columns), flush=True)
+        if len(units) < job.summary.units:
+            print(f"resuming: {job.summary.units - len(units)} units are committed", flush=True)
+        from resyn.runtime.ray_data import encode_units
+
+        progress = Progress(len(units), sum(unit.seconds for unit in units))
+        for record in encode_units(job, config, units):
+            print(progress.line(record), flush=True)
+        print(progress.closing())
+    closing = closing_lines(read_records(output), job.summary.refused)
+    print(closing if units else f"nothing to do: {closing} are complete")
+    audit_output(config.output, contents=full_audit)
+
+
+def show_plan(config: EncodeConfig) -> None:
+    """Print the settings and what they would do; writes nothing."""
+    config.check()
+    print(config.to_yaml())
+    codec = load_codec(config.codec, config.codec_weights)
+    source = open_storage(config.input)
+    recipe = resolve(_recipe(config, codec), source)
+    planner = Planner(source, recipe.plan)
+    for _ in planner.units():
+        pass
+    print(plan_lines(planner.summary, codec.spec, config.columns))
+    done = len(committed_units(open_storage(config.output)))
+    print(f"recipe {recipe.fingerprint}; {done} units are committed in {config.output}")
+
+
+def audit_output(uri: str, contents: bool = True) -> None:
+    """Check an output and print the verdict. Raises RunError when anything is amiss."""
+    if not uri:
+        raise UserError("--output is missing: name the folder to audit")
+    output = open_storage(uri)
+    if not output.exists(JOB_FILE):
+        raise UserError(f"--output {uri}: has no {JOB_FILE}; encode into it first")
+    report = audit(output, contents)
+    print(report)
+    if not report.clean:
+        shown = "; ".join(report.problems[:3])
+        raise RunError(f"{uri}: {len(report.problems)} faults found by the audit: {shown}")
+
+
+def _recipe(config: EncodeConfig, codec: Codec) -> Recipe:
+    columns = tuple(name for name in PAYLOADS if name in config.columns)
+    plan = PlanSettings(config.source, config.segment_seconds, config.unit_minutes, config.split)
+    return Recipe(codec.spec, columns, plan)

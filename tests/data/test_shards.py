@@ -1,0 +1,133 @@
+"""Reading: only what is committed, of one codec, any segment in any order."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from resyn.codec import Codec
+from resyn.data import commit
+from resyn.data.job import Job
+from resyn.data.shards import ShardReader
+from resyn.errors import UserError
+
+Encode = Callable[..., Job]
+
+
+@pytest.fixture(scope="module")
+def reader(encoded: Path) -> ShardReader:
+    return ShardReader(str(encoded / "out"))
+
+
+def test_it_knows_what_it_reads(reader: ShardReader, codec: Codec) -> None:
+    assert len(reader) == 7
+    assert reader.seconds == pytest.approx(6.2)
+    assert reader.spec == codec.spec
+    assert reader.columns == {"codes", "z", "audio"}
+    assert torch.equal(reader.codebooks, codec.codebooks)
+    assert {segment.speaker for segment in reader.segments} == {"100", "101"}
+    assert len({segment.utt_id for segment in reader.segments}) == 7
+
+
+def test_payloads_fit_together(reader: ShardReader, codec: Codec) -> None:
+    """The stored audio, encoded again, gives the stored codes."""
+    for index in (6, 0, 3):
+        segment = reader.segments[index]
+        data = reader.read(index, ["codes", "z", "audio"])
+        assert data.codes is not None
+        assert data.z is not None
+        assert data.audio is not None
+        assert data.codes.shape == (8, segment.num_frames)
+        assert data.z.shape == (segment.num_frames, 128)
+        assert (data.codes.dtype, data.z.dtype) == (np.uint16, np.float16)
+        assert -(-len(data.audio) // 320) == segment.num_frames
+        padded = np.zeros(segment.num_frames * 320, np.float32)
+        padded[: len(data.audio)] = data.audio
+        frames = codec.encode(torch.from_numpy(padded)[None, None])
+        np.testing.assert_array_equal(frames.codes[0].numpy(), data.codes)
+
+
+def test_columns_not_asked_for_are_none(reader: ShardReader) -> None:
+    data = reader.read(2, ["codes"])
+    assert data.codes is not None
+    assert data.z is None
+    assert data.audio is None
+
+
+def test_statistics_equal_those_of_all_frames(reader: ShardReader) -> None:
+    z = np.concatenate([reader.read(i, ["z"]).z for i in range(len(reader))]).astype(np.float64)  # pyright: ignore
+    mean, std = reader.latent_statistics()
+    np.testing.assert_allclose(mean.numpy(), z.mean(0), atol=1e-6)
+    np.testing.assert_allclose(std.numpy(), z.std(0), rtol=1e-5, atol=1e-6)
+    assert mean.dtype == torch.float32
+
+
+def test_small_row_groups_and_a_small_cache_change_nothing(
+    encoded: Path,
+    tmp_path: Path,
+    encode: Encode,
+    codec: Codec,
+    reader: ShardReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commit, "ROW_GROUP_BYTES", 1)
+    encode(encoded / "tree", tmp_path / "out", codec, ("codes", "z", "audio"))
+    assert pq.ParquetFile(tmp_path / "out/shards/000000.parquet").num_row_groups > 1
+    small = ShardReader(str(tmp_path / "out"), cache_bytes=1)
+    for index in range(len(reader)):
+        np.testing.assert_array_equal(
+            small.read(index, ["codes"]).codes, reader.read(index, ["codes"]).codes
+        )
+    assert small.fingerprint != reader.fingerprint
+
+
+def test_what_is_not_committed_does_not_exist(encoded: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoded / "out", tmp_path / "out")
+    whole = ShardReader(str(tmp_path / "out"))
+    (tmp_path / "out" / "ledger" / "000000.json").unlink()
+    part = ShardReader(str(tmp_path / "out"))
+    assert len(part) < len(whole)
+    assert part.fingerprint != whole.fingerprint
+    for record in (tmp_path / "out" / "ledger").iterdir():
+        record.unlink()
+    with pytest.raises(UserError, match="no committed shards"):
+        ShardReader(str(tmp_path / "out"))
+    with pytest.raises(UserError, match="no such folder"):
+        ShardReader(str(tmp_path / "none"))
+
+
+def test_shards_of_two_codecs_are_refused(
+    encoded: Path, tmp_path: Path, encode: Encode, waveform: Codec
+) -> None:
+    encode(encoded / "tree", tmp_path / "out", waveform, ("audio",))
+    for folder, suffix in (("shards", "parquet"), ("ledger", "json")):
+        name = f"{folder}/000000.{suffix}"
+        shutil.copy(encoded / "out" / name, tmp_path / "out" / name)
+    with pytest.raises(UserError, match="name is encodec_24khz_random in shards/000000"):
+        ShardReader(str(tmp_path / "out"))
+
+
+def test_shards_of_audio_alone(
+    encoded: Path, tmp_path: Path, encode: Encode, waveform: Codec, reader: ShardReader
+) -> None:
+    encode(encoded / "tree", tmp_path / "out", waveform, ("audio",))
+    audio_only = ShardReader(str(tmp_path / "out"))
+    assert audio_only.columns == {"audio"}
+    assert audio_only.codebooks.shape == (0, 0, 0)
+    np.testing.assert_array_equal(
+        audio_only.read(4, ["audio"]).audio, reader.read(4, ["audio"]).audio
+    )
+    with pytest.raises(UserError, match="has no z"):
+        audio_only.latent_statistics()
+
+
+def test_a_shard_opens_without_our_code(encoded: Path, reader: ShardReader) -> None:
+    row = pq.read_table(encoded / "out/shards/000000.parquet").to_pylist()[0]
+    codes = np.frombuffer(row["codes"], "<u2").reshape(8, row["num_frames"])
+    np.testing.assert_array_equal(codes, reader.read(0, ["codes"]).codes)

@@ -1,0 +1,158 @@
+"""`pipelines/encode.py` on a real Ray: the same bytes as without it, whole or resumed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.encode import main
+from resyn.codec import load_codec
+from resyn.config.encode import EncodeConfig
+from resyn.data.commit import commit_unit
+from resyn.data.decode import decode_unit
+from resyn.data.encode import BatchShape, encode_unit
+from resyn.data.job import Recipe, open_job
+from resyn.data.ledger import read_records
+from resyn.data.plan import PlanSettings, read_rows
+from resyn.data.shards import ShardReader
+from resyn.errors import RunError, UserError
+from resyn.storage import open_storage
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = ("--codec", "encodec_24khz_random", "--segment-seconds", "1", "--unit-minutes", "0.03")
+
+
+def shas(folder: Path) -> dict[int, str]:
+    return {r.unit: r.sha256 for r in read_records(open_storage(str(folder)))}
+
+
+@pytest.fixture(scope="module")
+def tree(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_librilight: Callable[..., Path],
+    spoil: Callable[[Path], None],
+) -> Path:
+    root = make_librilight(tmp_path_factory.mktemp("encode") / "tree", seconds=(1.0, 1.7, 2.2, 1.0))
+    spoil(root / "small")
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoded(tree: Path, ray_cluster: None) -> Path:
+    output = tree.parent / "out"
+    main(["--input", str(tree), "--output", str(output), *SETTINGS])
+    return output
+
+
+def test_ray_writes_the_bytes_that_a_plain_loop_writes(
+    encoded: Path, tree: Path, tmp_path: Path
+) -> None:
+    codec, columns = load_codec("encodec_24khz_random"), ("codes", "z")
+    recipe = Recipe(codec.spec, columns, PlanSettings("auto", 1.0, 0.03))
+    job = open_job(open_storage(str(tree)), open_storage(str(tmp_path / "plain")), recipe, codec)
+    shape = BatchShape(EncodeConfig().batch_size, EncodeConfig().bucket_seconds)
+    for unit in job.pending():
+        table = decode_unit(job.input, read_rows(job.output, unit), 24_000, with_audio=False)
+        table = encode_unit(codec, table, columns, shape)
+        commit_unit(job.output, unit.unit, table, codec.spec, columns)
+    assert len(shas(encoded)) > 2
+    assert shas(encoded) == shas(tmp_path / "plain")
+
+
+def test_bad_files_are_reported_and_the_rest_is_there(
+    encoded: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--input", str(tree), "--output", str(encoded), *SETTINGS])
+    printed = capsys.readouterr().out
+    assert "nothing to do" in printed
+    assert "quarantined: 1 empty, 1 magic, 3 truncated" in printed
+    assert "audit clean: 11 segments planned = 8 committed + 3 quarantined" in printed
+    assert len(ShardReader(str(encoded))) == 8
+
+
+def test_a_resumed_unit_has_the_same_bytes(
+    encoded: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = shas(encoded)
+    kept = (encoded / "shards" / "000000.parquet").stat().st_mtime_ns
+    (encoded / "ledger" / "000001.json").unlink()
+    main(["--input", str(tree), "--output", str(encoded), *SETTINGS])
+    assert "unit 1/1" in capsys.readouterr().out
+    assert shas(encoded) == before
+    assert (encoded / "shards" / "000000.parquet").stat().st_mtime_ns == kept
+
+
+def test_an_audit_that_finds_a_fault_fails_the_run(encoded: Path) -> None:
+    main(["--output", str(encoded), "--audit"])
+    shard = encoded / "shards" / "000000.parquet"
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
+    with pytest.raises(RunError, match="does not match its sha256"):
+        main(["--output", str(encoded), "--audit"])
+    shard.write_bytes(content)
+
+
+def test_audio_alone(tree: Path, tmp_path: Path, ray_cluster: None) -> None:
+    flags = ["--codec", "waveform_24khz", "--columns", "audio"]
+    main(["--input", str(tree), "--output", str(tmp_path / "out"), *flags])
+    reader = ShardReader(str(tmp_path / "out"))
+    assert reader.columns == {"audio"}
+    audio = reader.read(0, ["audio"]).audio
+    assert audio is not None
+    assert audio.shape == (24_000,)
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--input", str(tree), "--output", str(tmp_path / "out"), *SETTINGS, "--dry-run"])
+    printed = capsys.readouterr().out
+    assert "segment_seconds: 1.0" in printed
+    assert "plan: 7 files, 0.003 h in 11 segments" in printed
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--set", "segment_second=3"], "did you mean 'segment_seconds'"),
+        (["--columns", "codes,y"], "columns"),
+        (["--codec", "opus"], "unknown codec"),
+        (["--input", "/nowhere/at/all"], "no such folder"),
+        (["--output", ""], "--output is missing"),
+    ],
+)
+def test_wrong_calls_name_the_fault(
+    tree: Path, tmp_path: Path, flags: list[str], message: str
+) -> None:
+    usual = ["--input", str(tree), "--output", str(tmp_path / "out"), *SETTINGS]
+    with pytest.raises(UserError, match=message):
+        main([*usual, *flags])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_exits_with_2_and_one_line(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "pipelines" / "encode.py")]
+    flags = ["--input", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
+    flags += ["--codec", "waveform_24khz", "--columns", "audio"]
+    done = subprocess.run([*script, *flags], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --input")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['encode.py', '--help']\n"
+        "try: runpy.run_path('pipelines/encode.py', run_name='__main__')\n"
+        "except SystemExit: print(sorted({'torch', 'ray', 'pyarrow'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "--codec-weights" in done.stdout
+    assert done.stdout.endswith("[]\n")
