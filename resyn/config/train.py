@@ -1,0 +1,112 @@
+"""Settings of training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from resyn.config.base import Settings
+from resyn.methods import Method, parse_method
+from resyn.models.shape import TransformerShape
+
+
+def _method(value: Any) -> Any:
+    return parse_method(value) if isinstance(value, dict) else value
+
+
+def _method_tree(method: Any) -> dict[str, Any]:
+    return {"name": method.name, **asdict(method)}
+
+
+#: A method as a setting: `name` and the hyper-parameters of that method.
+MethodField = Annotated[Any, BeforeValidator(_method), PlainSerializer(_method_tree)]
+
+
+class OptimSettings(Settings):
+    """AdamW with linear warm-up and linear decay to zero (paper, appendix A.1)."""
+
+    lr: float = Field(default=5e-4, gt=0)
+    """Peak learning rate."""
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup_steps: int = Field(default=32_000, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    """Largest global gradient norm."""
+    ema_decay: float = Field(default=0.9999, ge=0, lt=1)
+    """Decay of the averaged weights; 0 turns them off."""
+
+
+class BatchSettings(Settings):
+    """Crops. The batch is global: world size and accumulation never change it."""
+
+    batch_seconds: float = Field(default=800.0, gt=0)
+    """Audio per optimiser step over all workers, in seconds."""
+    crop_seconds: float = Field(default=8.0, gt=0)
+    micro_batch: int = Field(default=8, ge=1)
+    """Crops per forward pass of one worker."""
+
+
+class RunSettings(Settings):
+    """How a run is carried out; no part of the recipe, so never of the fingerprint."""
+
+    engine: Literal["deepspeed", "torch"] = "deepspeed"
+    zero_stage: int = Field(default=1, ge=0, le=3)
+    deepspeed_config: str | None = None
+    """A DeepSpeed JSON file such as `cluster/deepspeed/zero2.json`; it overrides `zero_stage`."""
+    num_workers: int = Field(default=1, ge=0)
+    """Ray Train workers; 0 trains in this process, without Ray."""
+    use_gpu: bool = False
+    threads_per_worker: int = Field(default=2, ge=1)
+    """CPU threads of one worker."""
+    checkpoint_every: int = Field(default=1000, ge=1)
+    """Steps between checkpoints."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    max_failures: int = Field(default=3, ge=0)
+    """Worker-group restarts before the run is given up."""
+
+
+class TrackingSettings(Settings):
+    """MLflow."""
+
+    uri: str | None = None
+    """Tracking server; None keeps a SQLite store beside the output."""
+    experiment: str = "resyn"
+    register_as: str | None = None
+    """Name of the registered model, if the result is to be registered."""
+    parent_run_id: str | None = None
+    """The sweep's run, for a trial."""
+
+
+class TrainConfig(Settings):
+    """One training run, whole."""
+
+    method: MethodField
+    shards: str = ""
+    """URI of the encoded data set."""
+    output: str = ""
+    """URI of the run's folder; checkpoints lie in `checkpoints/`."""
+    codec: str | None = None
+    """Expected codec of the shards; None accepts what they were made with."""
+    model: TransformerShape = TransformerShape()
+    optim: OptimSettings = OptimSettings()
+    batch: BatchSettings = BatchSettings()
+    steps: int = Field(default=1_000_000, ge=1)
+    seed: int = 0
+    run: RunSettings = RunSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    def recipe(self) -> str:
+        """Fingerprint of what a step depends on: not places, workers or tracking.
+
+        Nor the number of steps: a finished run may be extended, and its rate then decays anew
+        towards the new end.
+        """
+        return self.fingerprint(exclude={"run", "tracking", "output", "shards", "codec", "steps"})
+
+    @property
+    def typed_method(self) -> Method:
+        """The method, with its type."""
+        return self.method

@@ -1,0 +1,153 @@
+"""DeepSpeed behind the engine protocol, ZeRO stages 0 to 3."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from resyn.config.train import OptimSettings, RunSettings
+from resyn.errors import UserError
+from resyn.training.engine import MOMENTS, read_moments, write_moments
+from resyn.training.optim import build_optimizer
+
+
+def deepspeed_settings(
+    run: RunSettings, optim: OptimSettings, micro_batch: int, accumulation: int
+) -> dict[str, Any]:
+    """DeepSpeed's own configuration: the user's JSON file, or the ZeRO stage alone, completed.
+
+    Raises UserError for a file that is missing or does not parse, or that sets what follows
+    from the batch plan.
+    """
+    settings: dict[str, Any] = {"zero_optimization": {"stage": run.zero_stage}}
+    if run.deepspeed_config:
+        file = Path(run.deepspeed_config)
+        try:
+            settings = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"run.deepspeed_config: {file}: cannot be read ({error})") from error
+    derived = {
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": optim.gradient_clip,
+        "steps_per_print": 10**9,
+    }
+    clash = sorted(set(settings) & set(derived))
+    if clash:
+        raise UserError(f"run.deepspeed_config: {clash[0]!r} follows from batch.*; remove it there")
+    if run.use_gpu:
+        derived["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return settings | derived
+
+
+class DeepSpeedEngine:
+    """One rank of a DeepSpeed engine. Needs an initialised process group."""
+
+    def __init__(
+        self, network: nn.Module, optim: OptimSettings, settings: dict[str, Any], use_gpu: bool
+    ) -> None:
+        if not use_gpu:
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        import deepspeed
+
+        deepspeed.init_distributed("nccl" if use_gpu else "gloo", verbose=False)
+        self.device = (
+            torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
+        )
+        self.network = network.to(self.device).train()
+        # A rate of zero until the first step: ZeRO-3 takes a dummy one to shape its states.
+        optimizer = build_optimizer(self.network, optim.model_copy(update={"lr": 0.0}))
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=self.network, optimizer=optimizer, config=settings
+        )
+        self.stage = int(self.engine.zero_optimization_stage())
+        self.rank = torch.distributed.get_rank()
+        self.world_size = torch.distributed.get_world_size()
+
+    @property
+    def module(self) -> nn.Module:
+        """The DeepSpeed engine, called like the network."""
+        return self.engine
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """See `Engine`. DeepSpeed divides by the accumulation itself and counts micro-steps."""
+        self.engine.backward(loss)
+        if not last:
+            self.engine.step()
+
+    def step(self, lr: float) -> None:
+        """See `Engine`."""
+        for group in self._adam().param_groups:
+            group["lr"] = lr
+        self.engine.step()
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """DeepSpeed casts by itself."""
+        return nullcontext()
+
+    def weights(self) -> dict[str, Tensor]:
+        """See `Engine`."""
+        with self._gathered():
+            state = self.network.state_dict()
+            return {
+                name: value.detach().float().cpu().clone()
+                if value.is_floating_point()
+                else value.cpu()
+                for name, value in state.items()
+            }
+
+    def moments(self) -> dict[str, Tensor]:
+        """See `Engine`."""
+        if self.stage == 0:
+            return read_moments(self.network, self._adam())
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.network.named_parameters():
+            for key in MOMENTS:
+                whole = safe_get_full_optimizer_state(parameter, key)
+                if whole is not None:
+                    found[f"{key}.{name}"] = whole.cpu().clone()
+        return found
+
+    def load_moments(self, moments: dict[str, Tensor], step: int) -> None:
+        """See `Engine`."""
+        if self.stage == 0:
+            write_moments(self.network, self._adam(), moments, step)
+            return
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        if self.stage < 3:
+            self._shape_states()
+        for name, parameter in self.network.named_parameters():
+            for key in MOMENTS:
+                value = moments[f"{key}.{name}"].to(self.device)
+                safe_set_full_optimizer_state(parameter, value, key)
+        for state in self._adam().state.values():
+            state["step"] = torch.tensor(float(step))
+
+    def _shape_states(self) -> None:
+        """Give ZeRO-1/2's flat partitions the states that their first step would create."""
+        flat: Any = self.optimizer
+        for partition in flat.single_partition_of_fp32_groups:
+            zeros = {key: torch.zeros_like(partition) for key in MOMENTS}
+            self._adam().state[partition] = {"step": torch.tensor(0.0), **zeros}
+        flat._lazy_init_hp_params_optimizer_state()
+
+    def _adam(self) -> torch.optim.Optimizer:
+        """The AdamW inside ZeRO's wrapper."""
+        return cast(torch.optim.Optimizer, getattr(self.optimizer, "optimizer", self.optimizer))
+
+    def _gathered(self) -> AbstractContextManager[object]:
+        """Whole parameters on every rank for the while; only ZeRO-3 has parts."""
+        if self.stage < 3:
+            return ExitStack()
+        import deepspeed
+
+        return deepspeed.zero.GatheredParameters(list(self.network.parameters()))

@@ -1,0 +1,225 @@
+"""Training on Ray Train workers, or in this process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from resyn.config.base import flatten
+from resyn.config.train import TrainConfig
+from resyn.data.shards import ShardReader
+from resyn.errors import RunError
+from resyn.runtime.tracking import Tracker, prepare_store, source_tags, tracking_uri
+from resyn.storage import open_storage
+from resyn.training.checkpoint import CheckpointStore
+from resyn.training.data import BatchPlan, TrainingData
+from resyn.training.engine import Engine, TorchEngine
+from resyn.training.loop import Progress, TrainingRun, TrainResult
+from resyn.training.plan import plan_training
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
+Say = Callable[[str], None]
+
+
+def fit(config: TrainConfig, say: Say = print) -> TrainResult:
+    """Train `config` to its end, resuming from its output. Returns the last checkpoint.
+
+    Raises UserError before any work when the call is wrong, RunError when training fails.
+    """
+    plan = plan_training(config)
+    if plan.complete:
+        result = _finished(config)
+        say(f"nothing to do: {config.output} is complete at step {result.step}")
+        return result
+    config = _resolved(config)
+    if config.run.num_workers == 0:
+        return train_in_process(config, say=say)
+    return _fit_on_ray(config, say)
+
+
+def train_in_process(
+    config: TrainConfig, on_metrics: OnMetrics | None = None, say: Say = print
+) -> TrainResult:
+    """Train in this process, on one device and without Ray, with either engine.
+
+    `on_metrics(step, metrics)` is called at every checkpoint.
+    """
+    config = _resolved(config)
+    return _train(config, say, on_metrics)
+
+
+def _resolved(config: TrainConfig) -> TrainConfig:
+    """Absolute places, because workers run elsewhere, and a tracking store that exists."""
+    uri = tracking_uri(config.tracking.uri)
+    prepare_store(uri)
+    places = {name: open_storage(getattr(config, name)).uri for name in ("shards", "output")}
+    tracking = config.tracking.model_copy(update={"uri": uri})
+    return config.model_copy(update={**places, "tracking": tracking})
+
+
+def _finished(config: TrainConfig) -> TrainResult:
+    store = CheckpointStore(config.output)
+    state = store.latest_state() or {}
+    checkpoint = store.uri(store.folders()[-1])
+    return TrainResult(state["step"], state["metrics"], checkpoint, state.get("mlflow_run_id"))
+
+
+def _fit_on_ray(config: TrainConfig, say: Say) -> TrainResult:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from resyn.runtime.progress import progress_board
+    from resyn.runtime.ray_cluster import ensure_ray
+
+    run = config.run
+    ensure_ray()
+    cpus = {"CPU": run.threads_per_worker} | ({"GPU": 1} if run.use_gpu else {})
+    # Ray Train keeps a snapshot of its own; what matters lies in the output's checkpoints.
+    scratch = tempfile.mkdtemp(prefix="resyn-train-")
+    with progress_board(say) as board:
+        trainer = TorchTrainer(
+            _ray_worker,
+            train_loop_config={"config": config.model_dump(mode="json"), "board": board},
+            scaling_config=ScalingConfig(
+                num_workers=run.num_workers, use_gpu=run.use_gpu, resources_per_worker=cpus
+            ),
+            torch_config=TorchConfig(backend="nccl" if run.use_gpu else "gloo"),
+            run_config=RunConfig(
+                name="train",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=run.max_failures),
+                worker_runtime_env={"env_vars": _worker_environment(config)},
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            cause = str(getattr(error, "__cause__", None) or error).strip().splitlines()
+            raise RunError(
+                f"{config.output}: training stopped: {cause[-1] if cause else error}"
+            ) from error
+    return _finished(config)
+
+
+def _worker_environment(config: TrainConfig) -> dict[str, str]:
+    """Threads capped, and the choice of accelerator made explicit."""
+    environment = {"OMP_NUM_THREADS": str(config.run.threads_per_worker)}
+    if not config.run.use_gpu:
+        environment["DS_ACCELERATOR"] = "cpu"
+    return environment
+
+
+def _ray_worker(arguments: dict[str, Any]) -> None:
+    """The body of one Ray Train worker."""
+    import ray.train
+
+    config = TrainConfig.parse(arguments["config"])
+    board = arguments["board"]
+
+    def say(line: str) -> None:
+        board.push.remote(line)
+
+    def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
+        # A barrier: every rank reports at every checkpoint.
+        ray.train.report({"step": step, **metrics})
+
+    _train(config, say, on_metrics)
+
+
+def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> TrainResult:
+    """One rank, from its shards to its last checkpoint."""
+    run = config.run
+    torch.set_num_threads(run.threads_per_worker)
+    torch.manual_seed(config.seed)
+    data = TrainingData(config, ShardReader(config.shards))
+    store = CheckpointStore(config.output, run.keep_checkpoints)
+    checkpoint = store.latest()
+    network = config.typed_method.build_network(data.reader.spec, config.model)
+    if checkpoint is not None:
+        network.load_state_dict(checkpoint.weights)
+    engine = _build_engine(config, network)
+    training = TrainingRun(config, data, engine, store)
+    training.resume(checkpoint)
+    tracker = _start_tracker(config, data, training) if engine.rank == 0 else None
+    if engine.rank == 0 and training.step:
+        say(f"{config.typed_method.name}: resuming at step {training.step}")
+
+    def on_progress(progress: Progress) -> None:
+        if tracker is not None:
+            rate = {"examples_per_second": progress.examples_per_second}
+            tracker.metrics({**progress.metrics, **rate}, progress.step)
+            say(progress_line(config.typed_method.name, progress))
+
+    def on_checkpoint(step: int, metrics: Mapping[str, float]) -> None:
+        if tracker is not None:
+            tracker.metrics(metrics, step)
+        if on_metrics is not None:
+            on_metrics(step, metrics)
+
+    try:
+        result = training.run(on_progress, on_checkpoint)
+    except BaseException:
+        if tracker is not None:
+            tracker.finish("FAILED")
+        raise
+    if tracker is not None:
+        weights = training.final_weights()
+        for name, data in config.typed_method.exports(weights).items():
+            open_storage(config.output).write_bytes(name, data)
+        tracker.finish()
+    return result
+
+
+def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
+    run = config.run
+    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    batch = BatchPlan.divide(config.batch, world)
+    if run.engine == "torch":
+        device = f"cuda:{torch.cuda.current_device()}" if run.use_gpu else "cpu"
+        return TorchEngine(network, config.optim, batch.accumulation, device)
+    from resyn.runtime.deepspeed_engine import DeepSpeedEngine, deepspeed_settings
+
+    if not torch.distributed.is_initialized():
+        store = tempfile.mkstemp(prefix="resyn-rendezvous-")[1]
+        os.unlink(store)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{store}", rank=0, world_size=1
+        )
+    settings = deepspeed_settings(run, config.optim, batch.micro, batch.accumulation)
+    return DeepSpeedEngine(network, config.optim, settings, run.use_gpu)
+
+
+def _start_tracker(config: TrainConfig, data: TrainingData, training: TrainingRun) -> Tracker:
+    """Open or continue the MLflow run; its id travels in the checkpoints."""
+    settings, spec = config.tracking, data.reader.spec
+    tags = {
+        **source_tags(),
+        "resyn.method": config.typed_method.name,
+        "resyn.shard_fingerprint": data.reader.fingerprint,
+        "resyn.codec": spec.name,
+        "resyn.codec_sha256": spec.weights_sha256,
+    }
+    tracker = Tracker(tracking_uri(settings.uri), settings.experiment)
+    training.run_id = tracker.start(
+        params=flatten(config.model_dump(mode="json", exclude={"tracking"})),
+        tags=tags,
+        run_id=training.run_id,
+        run_name=open_storage(config.output).root.rsplit("/", 1)[-1],
+        parent_run_id=settings.parent_run_id,
+    )
+    tracker.metrics(config.typed_method.report(), training.step)
+    return tracker
+
+
+def progress_line(name: str, progress: Progress) -> str:
+    """`sb  step 120/400  loss 0.812  14.2 examples/s  ETA 0:31`."""
+    figures = "  ".join(f"{key} {value:.4g}" for key, value in progress.metrics.items())
+    minutes, seconds = divmod(round(progress.eta_seconds), 60)
+    return (
+        f"{name}  step {progress.step}/{progress.total_steps}  {figures}  "
+        f"{progress.examples_per_second:.1f} examples/s  ETA {minutes}:{seconds:02d}"
+    )

@@ -1,0 +1,131 @@
+"""What carries a network through training: a small protocol, and plain torch."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from resyn.config.train import OptimSettings
+from resyn.training.optim import build_optimizer
+
+#: Prefixes of AdamW's moments in checkpoints; the parameter's name follows.
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Engine(Protocol):
+    """Forward, backward and step of one rank; states by parameter name, whole on every rank."""
+
+    network: nn.Module
+    """The bare network whose parameters are trained."""
+    device: torch.device
+    rank: int
+    world_size: int
+
+    @property
+    def module(self) -> nn.Module:
+        """What a method calls as its network."""
+        ...
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradient of `loss` / accumulation; `last` marks the step's last micro-batch."""
+        ...
+
+    def step(self, lr: float) -> None:
+        """One clipped optimiser step at `lr`, then clear the gradients."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]:
+        """All parameters and buffers, float32 on the CPU. Every rank must call it."""
+        ...
+
+    def moments(self) -> dict[str, Tensor]:
+        """AdamW's moments as `exp_avg.<name>` and `exp_avg_sq.<name>`. Every rank must call it."""
+        ...
+
+    def load_moments(self, moments: dict[str, Tensor], step: int) -> None:
+        """Continue after `step` steps, whatever engine or world wrote the moments.
+
+        The weights must be in the network before the engine is built around it.
+        """
+        ...
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of forward passes: bfloat16 on a GPU, float32 on a CPU."""
+        ...
+
+
+class TorchEngine:
+    """AdamW and, with more than one rank, DistributedDataParallel."""
+
+    def __init__(
+        self, network: nn.Module, settings: OptimSettings, accumulation: int, device: str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).train()
+        self.settings = settings
+        self.accumulation = accumulation
+        self.optimizer = build_optimizer(self.network, settings)
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world_size = dist.get_world_size() if dist.is_initialized() else 1
+        self.wrapped = (
+            DistributedDataParallel(self.network, broadcast_buffers=False)
+            if self.world_size > 1
+            else self.network
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        """The wrapped network."""
+        return self.wrapped
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """See `Engine`. Gradients are all-reduced with every micro-batch."""
+        (loss / self.accumulation).backward()
+
+    def step(self, lr: float) -> None:
+        """See `Engine`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def weights(self) -> dict[str, Tensor]:
+        """See `Engine`."""
+        return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
+
+    def moments(self) -> dict[str, Tensor]:
+        """See `Engine`."""
+        return read_moments(self.network, self.optimizer)
+
+    def load_moments(self, moments: dict[str, Tensor], step: int) -> None:
+        """See `Engine`."""
+        write_moments(self.network, self.optimizer, moments, step)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """See `Engine`."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+
+def read_moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments of an unpartitioned AdamW by parameter name; empty before its first step."""
+    found: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        state: dict[str, Any] = optimizer.state.get(parameter, {})
+        found |= {f"{key}.{name}": state[key].detach().cpu() for key in MOMENTS if key in state}
+    return found
+
+
+def write_moments(
+    network: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor], step: int
+) -> None:
+    """Inverse of `read_moments`, with AdamW's own step counter set to `step`."""
+    for name, parameter in network.named_parameters():
+        if f"{MOMENTS[0]}.{name}" in moments:
+            values = {k: moments[f"{k}.{name}"].to(parameter.device).clone() for k in MOMENTS}
+            optimizer.state[parameter] = {"step": torch.tensor(float(step)), **values}
