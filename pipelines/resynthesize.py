@@ -1,0 +1,55 @@
+"""Coarse codes or audio to waveforms with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from resyn import cli
+
+FLAGS = {
+    name: name
+    for name in (
+        "model",
+        "input",
+        "output",
+        "nfe",
+        "seed",
+        "codec_weights",
+        "weights",
+        "tracking_uri",
+        "threads",
+    )
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = cli.parser("Resynthesise speech from coarse codes, or from audio by way of its codes.")
+    made.add_argument("--model", metavar="URI", help="folder, runs:/… or models:/name@alias")
+    made.add_argument("--input", metavar="URI", help=".npy, .npz, audio, a folder, or shards")
+    made.add_argument("--output", metavar="DIR", help="folder of the waveforms")
+    made.add_argument("--nfe", help="network evaluations; default: the method's own")
+    made.add_argument("--seed", help="seed of the noise")
+    made.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
+    made.add_argument("--weights", help="ema or raw")
+    made.add_argument("--tracking-uri", metavar="URI", help="MLflow; default sqlite:///mlflow.db")
+    made.add_argument("--threads", help="CPU threads")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse, load the model, write waveforms."""
+    args = parser().parse_args(arguments)
+    from resyn.config.resynthesize import ResynthesizeConfig
+    from resyn.runtime.resynthesizing import describe, resynthesize_all
+
+    config = ResynthesizeConfig().override(cli.settings_tree(args, FLAGS))
+    if args.dry_run:
+        print(config.to_yaml(), describe(config), sep="\n")
+        return
+    resynthesize_all(config)
+
+
+if __name__ == "__main__":
+    cli.run(main)

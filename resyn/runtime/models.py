@@ -1,0 +1,97 @@
+"""What a `--model` names: a checkpoint's folder, a run, or a registered version."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from resyn.errors import UserError
+from resyn.runtime import tracking_store
+from resyn.runtime.registry import CHECKPOINT, fetch_checkpoint
+from resyn.storage import open_storage
+from resyn.training.checkpoint import STATE, latest_folder
+
+
+def resolve_model(uri: str, tracking_uri: str | None = None) -> str:
+    """A local folder that holds the checkpoint (`config.json` and the rest) named by `uri`.
+
+    `uri` is a checkpoint or the folder of a run, local or in an object store; `runs:/<run id>`
+    for the newest checkpoint of an MLflow run, `runs:/<run id>/<name>` for a model or artifact of
+    it; or `models:/name@alias` and `models:/name/version`. Raises UserError that names what there
+    is.
+    """
+    scheme, _, rest = uri.partition(":/")
+    if scheme not in ("runs", "models"):
+        return _local(latest_folder(uri))
+    store = tracking_store.tracking_uri(tracking_uri)
+    client = tracking_store.open_client(store)
+    path = rest.strip("/")
+    try:
+        if scheme == "models":
+            location = _version_location(client, path)
+        elif "/" in path:
+            location = _artifact_location(client, *path.split("/", 1))
+        else:
+            return _local(run_checkpoint(client, path))
+        folder = Path(download_artifacts(artifact_uri=location, tracking_uri=store))
+    except (MlflowException, OSError) as error:
+        known = _known_models(client) if scheme == "models" else "name a model of an existing run"
+        raise UserError(f"--model {uri}: not in {store}; {known}") from error
+    for candidate in (folder, folder / "artifacts" / CHECKPOINT):
+        if (candidate / STATE).is_file():
+            return str(candidate)
+    raise UserError(f"--model {uri}: no checkpoint of resyn inside; it was made by something else")
+
+
+def run_checkpoint(client: MlflowClient, run_id: str) -> str:
+    """URI of the newest checkpoint of a training run, found through its `output` parameter."""
+    try:
+        output = client.get_run(run_id).data.params.get("output")
+    except MlflowException as error:
+        raise UserError(f"run {run_id}: {str(error).splitlines()[0]}") from error
+    if not output:
+        raise UserError(f"run {run_id}: no training run of resyn (it has no parameter `output`)")
+    return latest_folder(output)
+
+
+# MLflow resolves `models:/` and `runs:/` through the process's current store, whatever it is told;
+# so these ask our client.
+def _version_location(client: MlflowClient, path: str) -> str:
+    """Where the files of `name@alias` or `name/version` are."""
+    name, at, alias = path.partition("@")
+    if at:
+        version = str(client.get_model_version_by_alias(name, alias).version)
+    else:
+        name, _, version = path.partition("/")
+    return client.get_model_version_download_uri(name, version)
+
+
+def _artifact_location(client: MlflowClient, run_id: str, name: str) -> str:
+    """Where the model or artifact `name` of a run is."""
+    run = client.get_run(run_id)
+    for output in run.outputs.model_outputs if run.outputs else []:
+        model = client.get_logged_model(output.model_id)
+        if model.name == name:
+            return model.artifact_location
+    return f"{run.info.artifact_uri}/{name}"
+
+
+def _known_models(client: MlflowClient) -> str:
+    """`registered: resyn-sb (champion -> 3)`, or that nothing is."""
+    listed = []
+    for model in client.search_registered_models():
+        aliases = ", ".join(f"{alias} -> {number}" for alias, number in model.aliases.items())
+        listed.append(f"{model.name} ({aliases})" if aliases else model.name)
+    return f"registered: {', '.join(listed)}" if listed else "nothing is registered there"
+
+
+def _local(uri: str) -> str:
+    """The folder itself, or a copy of one in an object store."""
+    storage = open_storage(uri)
+    if storage.is_local:
+        return storage.root
+    return str(fetch_checkpoint(storage, Path(tempfile.mkdtemp(prefix="resyn-model-"))))

@@ -1,0 +1,131 @@
+"""Promotion: a version gets an alias, always or when a metric says that it is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from resyn.config.register import RegisterConfig
+from resyn.errors import UserError
+from resyn.evaluation.metrics import AUDIO_METRICS
+from resyn.runtime import tracking_store
+from resyn.runtime.models import run_checkpoint
+from resyn.runtime.registry import (
+    METRIC_TAG,
+    WEIGHTS_TAG,
+    RegisteredVersion,
+    register_model,
+    set_alias,
+)
+from resyn.storage import open_storage
+from resyn.training.checkpoint import STATE, latest_folder
+
+#: Words in a metric's name that mean: less is better.
+COSTS = ("loss", "error", "distance", "rtf")
+
+
+def promote(config: RegisterConfig, say: Callable[[str], None] = print) -> RegisteredVersion:
+    """Register what `config` names, unless it is already, and move the alias if it may.
+
+    Raises UserError for a run, folder or metric that is not there.
+    """
+    uri = tracking_store.tracking_uri(config.tracking_uri)
+    client = tracking_store.open_client(uri)
+    checkpoint = source(config, client)
+    version = _registered(client, config.name, checkpoint)
+    if version is not None:
+        say(f"{version.uri} is this checkpoint already")
+    else:
+        version = register_model(checkpoint, config.name, tracking_uri=uri, run_id=config.run)
+        say(f"registered {version.uri}")
+    if config.alias and _may_have_alias(client, config, version, say):
+        set_alias(config.name, config.alias, version.version, uri)
+        say(f"models:/{config.name}@{config.alias} is version {version.version}")
+    return version
+
+
+def source(config: RegisterConfig, client: MlflowClient) -> str:
+    """URI of the checkpoint that is meant."""
+    if config.run is not None:
+        return run_checkpoint(client, config.run)
+    assert config.model is not None
+    return latest_folder(config.model)
+
+
+def best_version(
+    name: str, metric: str, tracking_uri: str | None = None
+) -> RegisteredVersion | None:
+    """The version of `name` with the best `metric`; None when no version has it."""
+    client = tracking_store.open_client(tracking_store.tracking_uri(tracking_uri))
+    found = client.search_model_versions(f"name = '{name}'")
+    scores = {str(v.version): _metric(client, v, metric) for v in found}
+    known = {number: score for number, score in scores.items() if score is not None}
+    if not known:
+        return None
+    choose = max if higher_is_better(metric) else min
+    return RegisteredVersion(name, choose(known, key=lambda number: known[number]))
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric: known for those of the evaluation, read from the name else."""
+    if metric in AUDIO_METRICS:
+        return AUDIO_METRICS[metric].better == "higher"
+    return not any(word in metric for word in COSTS)
+
+
+def _registered(client: MlflowClient, name: str, checkpoint: str) -> RegisteredVersion | None:
+    """The version that holds the weights of `checkpoint`, if there is one."""
+    weights = open_storage(checkpoint).read_json(STATE)["sha256"]["model.safetensors"]
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.tags.get(WEIGHTS_TAG) == weights:
+            return RegisteredVersion(name, str(version.version))
+    return None
+
+
+def _may_have_alias(
+    client: MlflowClient,
+    config: RegisterConfig,
+    version: RegisteredVersion,
+    say: Callable[[str], None],
+) -> bool:
+    metric = config.if_better
+    if metric is None:
+        return True
+    assert config.alias is not None
+    challenger = client.get_model_version(config.name, version.version)
+    new = _metric(client, challenger, metric)
+    if new is None:
+        raise UserError(
+            f"--if-better {metric}: {version.uri} has no such metric; "
+            f"known: {', '.join(sorted(_metrics(client, challenger))) or 'none'}"
+        )
+    try:
+        holder = client.get_model_version_by_alias(config.name, config.alias)
+    except MlflowException:
+        return True
+    old = _metric(client, holder, metric)
+    if old is None or str(holder.version) == version.version:
+        return True
+    better = new > old if higher_is_better(metric) else new < old
+    if not better:
+        say(f"version {holder.version} keeps {config.alias}: {metric} {old:.4g}, here {new:.4g}")
+    return better
+
+
+def _metric(client: MlflowClient, version: ModelVersion, metric: str) -> float | None:
+    return _metrics(client, version).get(metric)
+
+
+def _metrics(client: MlflowClient, version: ModelVersion) -> dict[str, float]:
+    """Metrics of a version: its run's last values, overridden by its own tags."""
+    values: dict[str, float] = {}
+    if version.run_id:
+        values |= client.get_run(version.run_id).data.metrics
+    return values | {
+        key.removeprefix(METRIC_TAG): float(value)
+        for key, value in version.tags.items()
+        if key.startswith(METRIC_TAG)
+    }

@@ -1,0 +1,162 @@
+"""Sweeps on Ray Tune: every trial a training run, every run an MLflow child of the sweep's."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from resyn.config.base import flatten
+from resyn.config.train import TrainConfig
+from resyn.errors import RunError
+from resyn.runtime.ray_cluster import ensure_ray
+from resyn.runtime.ray_train import fit
+from resyn.runtime.sweep import BEST, RECORD, TRIALS, Sweep, Trial, trial_config
+from resyn.runtime.tracking import Tracker, prepare_store, source_tags
+
+Say = Callable[[str], None]
+
+
+def run_sweep(sweep: Sweep, say: Say = print) -> list[Trial]:
+    """Train what is not trained yet, write `trials.json` and `best.yaml`; best trial first.
+
+    Raises RunError when no trial comes to its end.
+    """
+    folder, record = sweep.folder, sweep.record
+    if record.get("complete"):
+        say(f"nothing to do: {folder.uri} holds this sweep")
+        return [Trial(**tree) for tree in folder.read_json(TRIALS)]
+    tracker = _start_tracker(sweep, record.get("run_id"))
+    mark = {"fingerprint": sweep.fingerprint, "run_id": tracker.run_id}
+    folder.write_json(RECORD, {**mark, "complete": False})
+    trials = sorted(_run_trials(sweep, tracker.run_id, say), key=_order)
+    best = trials[0]
+    if best.score is None:
+        tracker.finish("FAILED")
+        raise RunError(f"{folder.uri}: no trial came to its end; the first says: {best.error}")
+    folder.write_json(TRIALS, [asdict(trial) for trial in trials])
+    folder.write_bytes(BEST, best_config(sweep, best).to_yaml().encode())
+    folder.write_json(RECORD, {**mark, "complete": not any(trial.error for trial in trials)})
+    tracker.metrics({f"best_{sweep.metric}": best.score}, len(trials))
+    tracker.finish()
+    return trials
+
+
+def best_config(sweep: Sweep, best: Trial) -> TrainConfig:
+    """A whole training configuration at the best point, with an output of its own."""
+    return sweep.train.override({**best.varied, "output": sweep.folder.at("best").uri})
+
+
+def _start_tracker(sweep: Sweep, run_id: str | None) -> Tracker:
+    """The sweep's own run, under which the trials file theirs."""
+    settings = sweep.train.tracking
+    assert settings.uri is not None
+    prepare_store(settings.uri)
+    tracker = Tracker(settings.uri, settings.experiment)
+    params = {
+        **flatten(sweep.train.model_dump(mode="json")),
+        **sweep.settings.model_dump(),
+        **sweep.describe_space(),
+    }
+    tags = {**source_tags(), "resyn.shard_fingerprint": sweep.plan.reader.fingerprint}
+    name = f"sweep {sweep.folder.root.rsplit('/', 1)[-1]}"
+    tracker.start(params, tags, run_id=run_id, run_name=name)
+    return tracker
+
+
+def _run_trials(sweep: Sweep, run_id: str | None, say: Say) -> list[Trial]:
+    ensure_ray()
+    settings = sweep.settings
+    trainable = partial(
+        _train_trial,
+        tree=sweep.train.model_dump(mode="json"),
+        metric=sweep.metric,
+        run_id=run_id,
+    )
+    drawing = BasicVariantGenerator(
+        points_to_evaluate=[sweep.start],
+        max_concurrent=settings.max_concurrent or 0,
+        random_state=settings.seed,
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, dict[str, float](_resources(sweep.train))),
+        param_space=dict(sweep.space),
+        tune_config=tune.TuneConfig(num_samples=settings.num_samples, search_alg=drawing),
+        # Tune keeps a record of its own; what matters lies in the trials' checkpoints.
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=tempfile.mkdtemp(prefix="resyn-tune-"),
+            verbose=0,
+            callbacks=[_Progress(settings.num_samples, say)],
+        ),
+    )
+    return [_trial(result) for result in tuner.fit()]
+
+
+def _train_trial(
+    varied: dict[str, Any], tree: dict[str, Any], metric: str, run_id: str | None
+) -> None:
+    """The body of one Tune worker."""
+    config = trial_config(TrainConfig.parse(tree), varied, run_id)
+    result = fit(config, say=lambda line: None)
+    known = result.metrics.get(metric)
+    score = result.metrics.get(metric.removeprefix("validation_")) if known is None else known
+    if score is None:
+        raise RunError(f"--metric {metric}: a trial reports {', '.join(sorted(result.metrics))}")
+    tune.report(
+        {
+            "score": score,
+            "measured": result.metrics,
+            "output": config.output,
+            "run_id": result.run_id,
+        }
+    )
+
+
+def _resources(train: TrainConfig) -> dict[str, int]:
+    """A trial that trains in its own process needs what a worker needs, else next to nothing."""
+    run = train.run
+    if run.num_workers == 0:
+        return {"CPU": run.threads_per_worker} | ({"GPU": 1} if run.use_gpu else {})
+    pinned = "train_driver" in ray.cluster_resources()  # Off the spot machines, if the cluster can.
+    return {"CPU": 0} | ({"train_driver": 1} if pinned else {})
+
+
+def _trial(result: tune.Result) -> Trial:
+    varied, metrics = dict(result.config or {}), result.metrics or {}
+    if result.error is not None:
+        cause = str(result.error).strip().splitlines() or [type(result.error).__name__]
+        return Trial(varied, error=cause[-1])
+    return Trial(
+        varied, metrics["score"], metrics["measured"], metrics["output"], metrics["run_id"]
+    )
+
+
+def _order(trial: Trial) -> tuple[bool, float]:
+    """Failed trials last; NaN counts as failed."""
+    score = trial.score
+    return (True, 0.0) if score is None or score != score else (False, score)
+
+
+class _Progress(tune.Callback):
+    """One line a trial, instead of Tune's tables."""
+
+    def __init__(self, total: int, say: Say) -> None:
+        self.total, self.say, self.ended = total, say, 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._line(trial, f"score {trial.last_result['score']:.4g}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._line(trial, "failed")
+
+    def _line(self, trial: Any, outcome: str) -> None:
+        self.ended += 1
+        point = "  ".join(f"{key} {value:.4g}" for key, value in trial.config.items())
+        self.say(f"trial {self.ended}/{self.total}  {point}  {outcome}")

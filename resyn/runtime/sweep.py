@@ -1,0 +1,136 @@
+"""What a sweep is: a space around a training configuration, its trials, its outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.search.sample import Domain
+
+from resyn.config.base import flatten
+from resyn.config.train import TrainConfig
+from resyn.config.tune import SweepSettings
+from resyn.errors import UserError
+from resyn.runtime.tracking import tracking_uri
+from resyn.storage import Storage, open_storage
+from resyn.training.plan import TrainPlan, plan_training
+
+Space = Mapping[str, Domain]
+
+#: Names in the sweep's folder; the record is written last.
+TRIALS, BEST, RECORD = "trials.json", "best.yaml", "sweep.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point: what was `varied` and the `score`, or the `error` that left it without one."""
+
+    varied: dict[str, Any]
+    score: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    output: str | None = None
+    run_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep with absolute places. `metric` is the figure to make small."""
+
+    settings: SweepSettings
+    train: TrainConfig
+    space: Space
+    metric: str
+    plan: TrainPlan
+
+    @property
+    def folder(self) -> Storage:
+        """Where trials and outcome go."""
+        return open_storage(self.train.output)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """`fingerprint`, `run_id` and `complete` of what is in the folder; empty when new."""
+        return self.folder.read_json(RECORD) if self.folder.exists(RECORD) else {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the recipe: data, training, space and drawing; not places or concurrency."""
+        parts = {
+            "recipe": self.train.recipe(),
+            "shards": self.plan.reader.fingerprint,
+            "space": self.describe_space(),
+            "metric": self.metric,
+            "drawing": self.settings.model_dump(include={"num_samples", "seed"}),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """The point of the configuration as it stands, which is the first trial."""
+        settings = flatten(self.train.model_dump(mode="json"))
+        return {key: settings[key] for key in self.space}
+
+    def describe_space(self) -> dict[str, str]:
+        """The space in words: `optim.lr: LogUniform (0.0001, 0.003)`."""
+        return {
+            key: f"{type(domain.get_sampler()).__name__.strip('_')} {domain.domain_str}"
+            for key, domain in self.space.items()
+        }
+
+    def describe(self) -> str:
+        """The plan in a few lines for `--dry-run`."""
+        space = "\n".join(f"vary        {key}: {d}" for key, d in self.describe_space().items())
+        done = "complete" if self.record.get("complete") else "not complete"
+        return (
+            f"{self.plan.describe()}\n{space}\n"
+            f"trials      {self.settings.num_samples}, the smallest {self.metric} wins\n"
+            f"sweep       {self.train.output}: {done}"
+        )
+
+    def table(self, trials: Sequence[Trial]) -> str:
+        """The trials as lines, in their order."""
+        rows = [[*self.space, self.metric]]
+        for trial in trials:
+            shown = trial.error or _short(trial.score)
+            rows.append([*(_short(trial.varied[key]) for key in self.space), shown])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (zip(row, widths, strict=True) for row in rows)
+        return "\n".join("  ".join(c.ljust(w) for c, w in line).rstrip() for line in lines)
+
+
+def plan_sweep(settings: SweepSettings, train: TrainConfig, space: Space, metric: str) -> Sweep:
+    """Check everything that can be checked without training; `train.output` is the sweep's folder.
+
+    Raises UserError as `plan_training` does, for a space that varies what training does not know,
+    and for an output that holds another sweep.
+    """
+    for flag in ("shards", "output"):
+        if not getattr(train, flag):
+            raise UserError(f"--{flag}: give the URI of a folder")
+    places = {name: open_storage(getattr(train, name)).uri for name in ("shards", "output")}
+    train = train.override({**places, "tracking.uri": tracking_uri(train.tracking.uri)})
+    train.override({key: domain.sample() for key, domain in space.items()})
+    plan = plan_training(train.override({"output": f"{places['output']}/trials"}))
+    sweep = Sweep(settings, train, space, settings.metric or metric, plan)
+    record = sweep.record
+    if record and record["fingerprint"] != sweep.fingerprint:
+        raise UserError(f"--output {train.output}: holds another sweep; name another folder")
+    return sweep
+
+
+def trial_config(train: TrainConfig, varied: Mapping[str, Any], run_id: str | None) -> TrainConfig:
+    """Training at one point, in a folder named by the point, so that a rerun resumes it.
+
+    `run_id` is the MLflow run of the sweep.
+    """
+    name = hashlib.sha256(json.dumps(dict(varied), sort_keys=True).encode()).hexdigest()[:8]
+    output = open_storage(train.output).at(f"trials/{name}").uri
+    return train.override({**varied, "output": output, "tracking.parent_run_id": run_id})
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,184 @@
+"""From a checkpoint to a version that anyone can load, and what `--model` may name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resyn.config.register import RegisterConfig
+from resyn.errors import UserError
+from resyn.resynthesis import Resynthesizer
+from resyn.runtime.models import resolve_model
+from resyn.runtime.promotion import best_version, higher_is_better, promote
+from resyn.runtime.registry import register_model, set_alias
+from resyn.runtime.tracking import Tracker
+from resyn.runtime.tracking_store import open_client
+from resyn.training.model_card import model_card
+
+CODES = np.arange(20, dtype=np.int64)[None]
+
+LOAD = """
+import sys
+import numpy as np
+import mlflow
+codes = np.arange(20, dtype=np.int64)[None]
+model = mlflow.pyfunc.load_model("models:/resyn-sb@champion")
+first = model.predict(codes, params={"nfe": 4, "seed": 1})
+again = model.predict(codes, params={"nfe": 4, "seed": 1})
+other = model.predict(codes, params={"nfe": 4, "seed": 2})
+assert first.dtype == np.float32 and first.shape == (20 * 320,), (first.dtype, first.shape)
+assert np.array_equal(first, again) and not np.array_equal(first, other)
+assert np.array_equal(model.predict(codes), model.predict(codes, params={"seed": 0}))
+np.save(sys.argv[1], first)
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"ray", "deepspeed"}, loaded & {"ray", "deepspeed"}
+"""
+
+
+def test_the_champion_speaks_where_there_is_no_cluster(
+    trained: Path, store_uri: str, tmp_path: Path
+):
+    register_model(str(trained), "resyn-sb", tracking_uri=store_uri, alias="champion")
+    saved = tmp_path / "samples.npy"
+    environment = {"MLFLOW_TRACKING_URI": store_uri, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD, saved],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    here = Resynthesizer.from_checkpoint(str(trained)).resynthesize(CODES, nfe=4, seed=1)
+    np.testing.assert_allclose(np.load(saved), here.samples, atol=1e-5)
+
+
+def test_a_version_carries_card_signature_metrics_and_no_moments(trained: Path, store_uri: str):
+    tracker = Tracker(store_uri)
+    run_id = tracker.start({"output": str(trained)}, {})
+    made = register_model(
+        str(trained), "resyn-sb", tracking_uri=store_uri, run_id=run_id, tags={"data": "tones"}
+    )
+    client = open_client(store_uri)
+    version = client.get_model_version(made.name, made.version)
+    assert version.run_id == run_id
+    assert version.tags["data"] == "tones"
+    assert float(version.tags["metric.loss"]) > 0
+    assert "Schrödinger Bridge" in version.description
+    folder = Path(resolve_model(made.uri, store_uri))
+    names = {path.name for path in folder.iterdir()}
+    assert {"README.md", "config.json", "ema.safetensors", "model.safetensors"} <= names
+    assert not any(name.startswith("optimizer") for name in names)
+    requirements = (folder.parents[1] / "requirements.txt").read_text()
+    assert "resyn==" in requirements
+    assert "://" not in requirements
+    assert not {"ray", "deepspeed"} & {line.split("==")[0] for line in requirements.splitlines()}
+
+
+def test_every_way_to_name_a_model_leads_to_the_same_weights(trained: Path, store_uri: str):
+    tracker = Tracker(store_uri)
+    run_id = tracker.start({"output": str(trained)}, {})
+    register_model(
+        str(trained), "resyn-sb", tracking_uri=store_uri, run_id=run_id, alias="champion"
+    )
+    newest = sorted((trained / "checkpoints").iterdir())[-1]
+    uris = [
+        str(trained),
+        str(newest),
+        newest.as_uri(),
+        f"runs:/{run_id}",
+        f"runs:/{run_id}/resyn-sb",
+        "models:/resyn-sb@champion",
+        "models:/resyn-sb/1",
+    ]
+    states = [json.loads(Path(resolve_model(u, store_uri), "state.json").read_text()) for u in uris]
+    assert all(state == states[0] for state in states)
+
+
+@pytest.mark.parametrize(
+    ("uri", "named"),
+    [
+        ("models:/resyn-sb@best", "resyn-sb (champion -> 1)"),
+        ("models:/nobody/1", "resyn-sb (champion -> 1)"),
+        ("runs:/" + "0" * 32, "0" * 32),
+        ("nowhere", "nowhere"),
+    ],
+)
+def test_a_wrong_name_says_what_there_is(
+    uri: str, named: str, trained: Path, store_uri: str, tmp_path: Path
+):
+    register_model(str(trained), "resyn-sb", tracking_uri=store_uri, alias="champion")
+    with pytest.raises(UserError) as caught:
+        resolve_model(uri, store_uri)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_promotion_is_idempotent_and_compares(
+    trained: Path, store_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = RegisterConfig(
+        name="resyn-sb", model=str(trained), alias="champion", tracking_uri=store_uri
+    )
+    first = promote(config)
+    assert promote(config) == first
+    better = _copy_with_metric(trained, tmp_path / "better", estoi=0.7, loss=0.1)
+    worse = _copy_with_metric(trained, tmp_path / "worse", estoi=0.5, loss=0.2)
+    champion = config.model_copy(update={"if_better": "estoi"})
+    second = promote(champion.model_copy(update={"model": str(better)}))
+    third = promote(champion.model_copy(update={"model": str(worse)}))
+    client = open_client(store_uri)
+    holder = client.get_model_version_by_alias("resyn-sb", "champion")
+    assert (first.version, second.version, third.version) == ("1", "2", "3")
+    assert str(holder.version) == second.version
+    assert "keeps champion" in capsys.readouterr().out
+    assert best_version("resyn-sb", "loss", store_uri) == second
+    assert best_version("resyn-sb", "unknown", store_uri) is None
+    set_alias("resyn-sb", "champion", "3", store_uri)
+    assert str(client.get_model_version_by_alias("resyn-sb", "champion").version) == "3"
+
+
+def test_promotion_by_an_unknown_metric_names_the_known(trained: Path, store_uri: str):
+    config = RegisterConfig(
+        name="resyn-sb",
+        model=str(trained),
+        alias="champion",
+        if_better="beauty",
+        tracking_uri=store_uri,
+    )
+    with pytest.raises(UserError, match=r"beauty.*loss"):
+        promote(config)
+
+
+@pytest.mark.parametrize("values", [{}, {"run": "a", "model": "b"}, {"run": "a", "if_better": "x"}])
+def test_a_wrong_call_is_refused(values: dict[str, str]):
+    with pytest.raises(UserError):
+        RegisterConfig.parse({"name": "resyn-sb", **values})
+
+
+def test_directions_of_metrics():
+    assert higher_is_better("estoi")
+    assert not higher_is_better("validation_loss")
+    assert not higher_is_better("log_mel")
+
+
+def test_a_folder_that_is_no_checkpoint_has_no_card(tmp_path: Path):
+    with pytest.raises(UserError, match=str(tmp_path)):
+        model_card(str(tmp_path))
+
+
+def _copy_with_metric(run: Path, target: Path, **metrics: float) -> Path:
+    """A run with other metrics, and weights that pass for others."""
+    shutil.copytree(run, target)
+    file = sorted((target / "checkpoints").iterdir())[-1] / "state.json"
+    state = json.loads(file.read_text())
+    state["metrics"] = metrics
+    state["sha256"]["model.safetensors"] = target.name
+    file.write_text(json.dumps(state))
+    return target

@@ -1,0 +1,20 @@
+"""What a sweep varies: one file per method, dotted setting to distribution, and nothing else.
+
+`SPACE` holds the distributions, `METRIC` names the figure that a sweep makes small.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ray.tune.search.sample import Domain
+
+#: Methods that have a search space.
+NAMES = tuple(sorted(module.name for module in iter_modules(__path__)))
+
+
+def search_space(method: str) -> tuple[dict[str, Domain], str]:
+    """`SPACE` and `METRIC` of `method`, one of `NAMES`."""
+    module = import_module(f"{__name__}.{method}")
+    return module.SPACE, module.METRIC
