@@ -1,0 +1,1 @@
+"""How good resynthesised speech is: metrics, tables, figures and a page to look at and hear."""

@@ -1,0 +1,166 @@
+"""What is compared: the baseline, every method at every NFE, and the toplines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from resyn.codec.base import CodecSpec
+from resyn.errors import UserError
+from resyn.evaluation.metrics import Record
+from resyn.methods import ResynthesisMethod
+from resyn.types import LatentSpace
+
+#: Order of the paper's Table 1; other methods follow in the order given.
+PAPER_ORDER = ("c2f", "onestep", "sb")
+GROUND_TRUTH = "reference"
+LATENT = "z"
+
+
+class LatentMaker(Protocol):
+    """The part of `resyn.resynthesis.Resynthesizer` that evaluation uses."""
+
+    @property
+    def method(self) -> ResynthesisMethod:
+        """The generation method."""
+        ...
+
+    @property
+    def num_coarse(self) -> int:
+        """Coarse levels it starts from."""
+        ...
+
+    @property
+    def max_nfe(self) -> int:
+        """The largest number of network evaluations it can use."""
+        ...
+
+    @property
+    def space(self) -> LatentSpace:
+        """Codebooks and statistics of the training latents."""
+        ...
+
+    def latents(self, codes: Tensor, nfe: int, seeds: Sequence[int]) -> Tensor:
+        """Coarse codes (B,c,T) to latents (B,T,D) in codec units; one seed per item."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedModel:
+    """A model as the user named it, with a hash of its files."""
+
+    uri: str
+    fingerprint: str
+    resynthesizer: LatentMaker
+
+
+class System(Record):
+    """One row of the table, or (group `codebooks`) one more point of the codebook figure.
+
+    `key` is fit for file names. `symbol` is the paper's, such as `x1:8`. `model` is the URI.
+    """
+
+    key: str
+    group: Literal["baseline", "method", "topline", "codebooks"]
+    title: str
+    symbol: str = ""
+    method: str | None = None
+    nfe: int | None = None
+    model: str | None = None
+    num_codebooks: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Title and NFE in one phrase."""
+        if self.nfe is None:
+            return f"{self.title} {self.symbol}".strip()
+        return f"{self.title}, NFE {self.nfe}"
+
+
+def shared_num_coarse(models: Sequence[EvaluatedModel]) -> int:
+    """Coarse levels that all `models` start from, 1 without models. Raises UserError if mixed."""
+    counts = {model.uri: model.resynthesizer.num_coarse for model in models}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{uri}: {count}" for uri, count in counts.items())
+        raise UserError(f"--model: different numbers of coarse codes ({listed}); evaluate apart")
+    return next(iter(counts.values()), 1)
+
+
+def list_systems(
+    models: Sequence[EvaluatedModel], spec: CodecSpec, nfe: Sequence[int]
+) -> tuple[System, ...]:
+    """Every system in the order of the paper's Table 1, then the further codebook counts."""
+    given, most = shared_num_coarse(models), spec.num_codebooks
+    between = [k for k in range(1, most) if k != given]
+    return (
+        _codes("baseline", given),
+        *_method_systems(models, spec, nfe),
+        _codes("topline", most),
+        System(key=LATENT, group="topline", title="Pre-quantised embedding", symbol=LATENT),
+        System(key=GROUND_TRUTH, group="topline", title="Ground truth"),
+        *(_codes("codebooks", count) for count in between),
+    )
+
+
+def nfe_counts(model: EvaluatedModel, spec: CodecSpec, wanted: Sequence[int]) -> list[int]:
+    """The `wanted` counts that fit, and the method's last where its walk has a natural end.
+
+    Level by level, coarse-to-fine ends after K - c evaluations, and one-step after one; the
+    bridge's T = 1000 is no such end.
+    """
+    most = model.resynthesizer.max_nfe
+    ends = {most} if most < spec.num_codebooks else set()
+    return sorted({count for count in wanted if count <= most} | ends)
+
+
+def _codes(group: Literal["baseline", "topline", "codebooks"], count: int) -> System:
+    one = count == 1
+    return System(
+        key="x1" if one else f"x1-{count}",
+        group=group,
+        title="First RVQ code" if one else f"{count} RVQ codes",
+        symbol="x1" if one else f"x1:{count}",
+        num_codebooks=count,
+    )
+
+
+def _method_systems(
+    models: Sequence[EvaluatedModel], spec: CodecSpec, nfe: Sequence[int]
+) -> list[System]:
+    repeats = Counter(model.resynthesizer.method.name for model in models)
+    taken: Counter[str] = Counter()
+    systems: list[System] = []
+    for model in sorted(models, key=_paper_rank):
+        method = model.resynthesizer.method
+        title, stem = method.title, _slug(method.name)
+        if repeats[method.name] > 1:
+            taken[stem] += 1
+            title = f"{title} [{PurePosixPath(model.uri.rstrip('/')).name}]"
+            stem = f"{stem}-{taken[stem]}"
+        for count in nfe_counts(model, spec, nfe):
+            systems.append(
+                System(
+                    key=f"{stem}-nfe{count}",
+                    group="method",
+                    title=title,
+                    method=method.name,
+                    nfe=count,
+                    model=model.uri,
+                )
+            )
+    return systems
+
+
+def _paper_rank(model: EvaluatedModel) -> int:
+    name = model.resynthesizer.method.name
+    return PAPER_ORDER.index(name) if name in PAPER_ORDER else len(PAPER_ORDER)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "method"
