@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from resyn.errors import RunError, UserError
 
@@ -15,11 +16,16 @@ from resyn.errors import RunError, UserError
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "TOKENIZERS_PARALLELISM": "false"}
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, []) else super()._get_help_string(action)
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """An argument parser with the options that all pipelines take."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    made = argparse.ArgumentParser(description=description, formatter_class=_Formatter)
     made.add_argument("--config", metavar="FILE", help="YAML file of settings")
     made.add_argument(
         "--set",
@@ -46,20 +52,37 @@ def settings_tree(args: argparse.Namespace, flags: dict[str, str]) -> dict[str, 
     return values | parse_assignments(args.assignments)
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
+def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Run a pipeline's `main` and leave with 0, 2 (wrong call) or 1 (failed run)."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    code = _attempt(main)
+    # Python's own clean-up (Ray's shutdown among it), and then no destructors of C++ libraries:
+    # with MLflow and pyarrow in one process they abort now and then, and the exit code is lost.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _attempt(main: Callable[[Sequence[str]], None]) -> int:
+    """The exit code of `main`; what went wrong is printed in one line."""
     try:
         main(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except RunError as error:
         if os.environ.get("RESYN_TRACEBACK"):
             traceback.print_exc()
         print(f"failed: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1
     except KeyboardInterrupt:
         print("stopped; the same command resumes", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0

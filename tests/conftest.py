@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -25,19 +24,13 @@ TreeMaker = Callable[..., Path]
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """The only Ray of a test session: two CPUs, no dashboard, files of its own."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    # Ray's sockets need a short path.
+    from resyn.runtime.ray_cluster import ensure_ray
+
+    os.environ.pop("RAY_ADDRESS", None)
     folder = tempfile.mkdtemp(prefix="resyn-ray-")
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=folder,
-        _node_ip_address="127.0.0.1",
-    )
+    ensure_ray(num_cpus=2, folder=folder)
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,6 @@ from resyn.data.quarantine import PLAN, Refusal, write_refusals
 from resyn.data.schema import MANIFEST, UNITS
 from resyn.data.sources import SOURCES, Source, SourceFile
 from resyn.data.units import WorkUnit, group_units
-from resyn.errors import UserError
 from resyn.storage import Storage
 
 MANIFEST_FILE = "manifest.parquet"
@@ -60,20 +59,12 @@ class Planner:
         self.refusals: list[Refusal] = []
 
     def units(self) -> Iterator[list[ManifestRow]]:
-        """The work units in order; `summary` and `refusals` are complete afterwards.
-
-        Raises UserError when the input holds no audio file at all.
-        """
+        """The work units in order; `summary` and `refusals` are complete afterwards."""
         for unit in group_units(self._rows(), self._settings.unit_minutes * 60):
             self.summary.units += 1
             self.summary.segments += len(unit)
             self.summary.seconds += sum(row.seconds for row in unit)
             yield unit
-        if not self.summary.files:
-            raise UserError(
-                f"--input {self._root.uri}: holds no FLAC, WAV, OGG or MP3 file; "
-                "name the folder above the audio"
-            )
         self.summary.listing_sha256 = self._listing.hexdigest()
         self.summary.refused = dict(sorted(Counter(r.code for r in self.refusals).items()))
 

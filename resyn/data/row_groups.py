@@ -41,7 +41,7 @@ class RowGroupCache:
     def read_columns(self, file: int, columns: list[str]) -> pa.Table:
         """Whole columns of a file, not kept."""
         with self._open(file) as parquet:
-            return parquet.read(columns)
+            return parquet.read(columns, use_threads=False)
 
     def cell(self, file: int, row: int, column: str) -> pa.Buffer:
         """The bytes of one binary cell, without a copy."""
@@ -61,7 +61,7 @@ class RowGroupCache:
                 return held
         file, group, column = key
         with self._open(file) as parquet:
-            read = parquet.read_row_group(group, [column])[column]
+            read = parquet.read_row_group(group, [column], use_threads=False)[column]
         with self._lock:
             if key not in self._columns:
                 self._columns[key] = read

@@ -173,13 +173,18 @@ SOURCES: dict[str, type[Source]] = {
 def detect_source(root: Storage, name: str = "auto") -> str:
     """The name of the source that `root` holds; a name other than `auto` is taken as given.
 
-    Raises UserError when the folder is missing or the name unknown.
+    Raises UserError when the folder is missing or without audio, or the name unknown.
     """
     if name not in ("auto", *SOURCES):
         known = ", ".join(("auto", *SOURCES))
         raise UserError(f"source {name!r}: unknown; known: {known}")
     if not root.fs.isdir(root.root):
         raise UserError(f"--input {root.uri}: no such folder; name one that holds audio files")
+    if next(SOURCES[name]().files(root) if name != "auto" else walk(root), None) is None:
+        raise UserError(
+            f"--input {root.uri}: holds no FLAC, WAV, OGG or MP3 file; name the folder above the "
+            "audio"
+        )
     if name != "auto":
         return name
     return next(known for known, source in SOURCES.items() if source().matches(root))

@@ -61,8 +61,7 @@ class DeepSpeedEngine:
             torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
         )
         self.network = network.to(self.device).train()
-        # A rate of zero until the first step: ZeRO-3 takes a dummy one to shape its states.
-        optimizer = build_optimizer(self.network, optim.model_copy(update={"lr": 0.0}))
+        optimizer = build_optimizer(self.network, optim)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=self.network, optimizer=optimizer, config=settings
         )
@@ -123,8 +122,7 @@ class DeepSpeedEngine:
             return
         from deepspeed.utils import safe_set_full_optimizer_state
 
-        if self.stage < 3:
-            self._shape_states()
+        self._shape_states()
         for name, parameter in self.network.named_parameters():
             for key in MOMENTS:
                 value = moments[f"{key}.{name}"].to(self.device)
@@ -133,12 +131,18 @@ class DeepSpeedEngine:
             state["step"] = torch.tensor(float(step))
 
     def _shape_states(self) -> None:
-        """Give ZeRO-1/2's flat partitions the states that their first step would create."""
-        flat: Any = self.optimizer
-        for partition in flat.single_partition_of_fp32_groups:
+        """Give ZeRO's flat partitions the states that their first step would create."""
+        zero: Any = self.optimizer
+        partitioned = self.stage == 3
+        for partition in (
+            zero.fp32_partitioned_groups_flat
+            if partitioned
+            else zero.single_partition_of_fp32_groups
+        ):
             zeros = {key: torch.zeros_like(partition) for key in MOMENTS}
             self._adam().state[partition] = {"step": torch.tensor(0.0), **zeros}
-        flat._lazy_init_hp_params_optimizer_state()
+        if not partitioned:
+            zero._lazy_init_hp_params_optimizer_state()
 
     def _adam(self) -> torch.optim.Optimizer:
         """The AdamW inside ZeRO's wrapper."""

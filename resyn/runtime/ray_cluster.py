@@ -17,11 +17,12 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _ATTEMPTS = 3
 
 
-def ensure_ray(num_cpus: int | None = None) -> None:
+def ensure_ray(num_cpus: int | None = None, folder: str | None = None) -> None:
     """Use the Ray that this process has, else the one at RAY_ADDRESS, else start one here.
 
     A cluster started here serves this process alone: loopback only, no dashboard. `num_cpus` is
-    its size, by default the machine's. Raises RunError when there is no Ray to be had.
+    its size, by default the machine's; `folder` holds its files, by default /tmp/ray (a long path
+    breaks its sockets). Raises RunError when there is no Ray to be had.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -31,7 +32,8 @@ def ensure_ray(num_cpus: int | None = None) -> None:
         if fault := _init({}):
             raise RunError(f"Ray at RAY_ADDRESS={address} cannot be reached ({fault})")
         return
-    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
+    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    here |= {"num_cpus": num_cpus, "_temp_dir": folder}
     fault = ""
     for _ in range(_ATTEMPTS):
         fault = _init(here)

@@ -186,6 +186,7 @@ def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
     if not torch.distributed.is_initialized():
         store = tempfile.mkstemp(prefix="resyn-rendezvous-")[1]
         os.unlink(store)
+        os.environ.setdefault("LOCAL_RANK", "0")
         torch.distributed.init_process_group(
             "gloo", init_method=f"file://{store}", rank=0, world_size=1
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,6 +22,9 @@ from resyn.runtime.sweep import BEST, RECORD, TRIALS, Sweep, Trial, trial_config
 from resyn.runtime.tracking import Tracker, prepare_store, source_tags
 
 Say = Callable[[str], None]
+
+#: No banner, no tables, no CSV and TensorBoard files in a folder that is thrown away.
+QUIET_TUNE = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
 
 def run_sweep(sweep: Sweep, say: Say = print) -> list[Trial]:
@@ -71,6 +75,7 @@ def _start_tracker(sweep: Sweep, run_id: str | None) -> Tracker:
 
 
 def _run_trials(sweep: Sweep, run_id: str | None, say: Say) -> list[Trial]:
+    os.environ.update(QUIET_TUNE)
     ensure_ray()
     settings = sweep.settings
     trainable = partial(
@@ -87,7 +92,10 @@ def _run_trials(sweep: Sweep, run_id: str | None, say: Say) -> list[Trial]:
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict[str, float](_resources(sweep.train))),
         param_space=dict(sweep.space),
-        tune_config=tune.TuneConfig(num_samples=settings.num_samples, search_alg=drawing),
+        # A trial sets every seed itself, and a fresh worker would import torch again.
+        tune_config=tune.TuneConfig(
+            num_samples=settings.num_samples, search_alg=drawing, reuse_actors=True
+        ),
         # Tune keeps a record of its own; what matters lies in the trials' checkpoints.
         run_config=tune.RunConfig(
             name="sweep",

@@ -96,6 +96,14 @@ def test_an_audit_that_finds_a_fault_fails_the_run(encoded: Path) -> None:
     shard.write_bytes(content)
 
 
+def test_a_unit_that_fails_names_its_cause(tree: Path, tmp_path: Path, ray_cluster: None) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "shards").write_text("in the way")
+    flags = ["--codec", "waveform_24khz", "--columns", "audio"]
+    with pytest.raises(RunError, match=r"encoding stopped: \w+Error: .*shards.*; the same command"):
+        main(["--input", str(tree), "--output", str(tmp_path / "out"), *flags])
+
+
 def test_audio_alone(tree: Path, tmp_path: Path, ray_cluster: None) -> None:
     flags = ["--codec", "waveform_24khz", "--columns", "audio"]
     main(["--input", str(tree), "--output", str(tmp_path / "out"), *flags])
