@@ -53,7 +53,10 @@ def settings_tree(args: argparse.Namespace, flags: dict[str, str]) -> dict[str, 
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Run a pipeline's `main` and leave with 0, 2 (wrong call) or 1 (failed run)."""
+    """Run a pipeline's `main` and leave with 0, 2 (wrong call) or 1 (failed run).
+
+    What argparse ends (`--help`, an unknown flag) leaves at once.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     code = _attempt(main)
@@ -80,8 +83,6 @@ def _attempt(main: Callable[[Sequence[str]], None]) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command resumes", file=sys.stderr)
         return 1
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
     except Exception:
         traceback.print_exc()
         return 1

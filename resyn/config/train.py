@@ -88,6 +88,8 @@ class TrainConfig(Settings):
     """URI of the encoded data set."""
     output: str = ""
     """URI of the run's folder; checkpoints lie in `checkpoints/`."""
+    init_from: str | None = None
+    """Checkpoint or run whose averaged weights a fresh run starts from; None starts at random."""
     codec: str | None = None
     """Expected codec of the shards; None accepts what they were made with."""
     model: TransformerShape = TransformerShape()

@@ -16,6 +16,7 @@ from torchaudio.transforms import MelSpectrogram
 from resyn.codec.base import CodecSpec
 from resyn.codec.demo import export_demo
 from resyn.codec.frame_network import FrameCodecNetwork, FrameCodecShape
+from resyn.methods.augmentation import perturb_voices
 from resyn.methods.base import STRICT
 from resyn.models.shape import TransformerShape
 from resyn.randomness import SampleRandom
@@ -49,6 +50,10 @@ class CodecAutoencoder:
     prefix_share: float = 0.3
     """Share of items that are decoded from `min_levels` … K - 1 levels; the rest use all K."""
     min_levels: int = 2
+    speed: float = 0.0
+    """Training crops are played up to this share faster or slower."""
+    tilt: float = 0.0
+    """Training crops are tilted by up to this many dB per octave."""
     encoder_width: int = 192
     encoder_depth: int = 5
     decoder_width: int = 288
@@ -70,8 +75,13 @@ class CodecAutoencoder:
         if not isinstance(batch, AudioBatch):
             raise TypeError(f"method codec trains on AudioBatch, got {type(batch).__name__}")
         levels = self._draw_levels(random)
-        output = net(batch.audio, levels)
-        truth, made = batch.audio[:, 0], output.audio[:, 0]
+        audio = batch.audio
+        if net.training and (self.speed or self.tilt):
+            audio = perturb_voices(audio, random, self.speed, self.tilt)
+            hop = self.frame_codec_shape().hop
+            audio = audio[..., : audio.shape[-1] // hop * hop]
+        output = net(audio, levels)
+        truth, made = audio[:, 0], output.audio[:, 0]
         parts = {
             "mel": mel_distance(truth, made),
             "complex": complex_distance(truth, made),

@@ -15,7 +15,7 @@ from resyn.data.shards import ShardReader
 from resyn.errors import RunError
 from resyn.runtime.tracking import Tracker, prepare_store, source_tags, tracking_uri
 from resyn.storage import open_storage
-from resyn.training.checkpoint import CheckpointStore
+from resyn.training.checkpoint import CheckpointStore, latest_folder, load_checkpoint
 from resyn.training.data import BatchPlan, TrainingData
 from resyn.training.engine import Engine, TorchEngine
 from resyn.training.loop import Progress, TrainingRun, TrainResult
@@ -56,7 +56,8 @@ def _resolved(config: TrainConfig) -> TrainConfig:
     """Absolute places, because workers run elsewhere, and a tracking store that exists."""
     uri = tracking_uri(config.tracking.uri)
     prepare_store(uri)
-    places = {name: open_storage(getattr(config, name)).uri for name in ("shards", "output")}
+    named = [name for name in ("shards", "output", "init_from") if getattr(config, name)]
+    places = {name: open_storage(getattr(config, name)).uri for name in named}
     tracking = config.tracking.model_copy(update={"uri": uri})
     return config.model_copy(update={**places, "tracking": tracking})
 
@@ -132,46 +133,51 @@ def _ray_worker(arguments: dict[str, Any]) -> None:
 
 def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> TrainResult:
     """One rank, from its shards to its last checkpoint."""
-    run = config.run
-    torch.set_num_threads(run.threads_per_worker)
+    torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
-    data = TrainingData(config, ShardReader(config.shards))
-    store = CheckpointStore(config.output, run.keep_checkpoints)
-    checkpoint = store.latest()
-    network = config.typed_method.build_network(data.reader.spec, config.model)
-    if checkpoint is not None:
-        network.load_state_dict(checkpoint.weights)
-    engine = _build_engine(config, network)
-    training = TrainingRun(config, data, engine, store)
-    training.resume(checkpoint)
-    tracker = _start_tracker(config, data, training) if engine.rank == 0 else None
-    if engine.rank == 0 and training.step:
-        say(f"{config.typed_method.name}: resuming at step {training.step}")
+    training = _prepare(config)
+    if training.engine.rank != 0:
+        return training.run(lambda progress: None, on_metrics or (lambda step, metrics: None))
+    name = config.typed_method.name
+    if training.step:
+        say(f"{name}: resuming at step {training.step}")
+    tracker = _start_tracker(config, training)
 
     def on_progress(progress: Progress) -> None:
-        if tracker is not None:
-            rate = {"examples_per_second": progress.examples_per_second}
-            tracker.metrics({**progress.metrics, **rate}, progress.step)
-            say(progress_line(config.typed_method.name, progress))
+        rate = {"examples_per_second": progress.examples_per_second}
+        tracker.metrics({**progress.metrics, **rate}, progress.step)
+        say(progress_line(name, progress))
 
     def on_checkpoint(step: int, metrics: Mapping[str, float]) -> None:
-        if tracker is not None:
-            tracker.metrics(metrics, step)
+        tracker.metrics(metrics, step)
         if on_metrics is not None:
             on_metrics(step, metrics)
 
     try:
         result = training.run(on_progress, on_checkpoint)
+        for file, data in config.typed_method.exports(training.final_weights()).items():
+            open_storage(config.output).write_bytes(file, data)
     except BaseException:
-        if tracker is not None:
-            tracker.finish("FAILED")
+        tracker.finish("FAILED")
         raise
-    if tracker is not None:
-        weights = training.final_weights()
-        for name, data in config.typed_method.exports(weights).items():
-            open_storage(config.output).write_bytes(name, data)
-        tracker.finish()
+    tracker.finish()
     return result
+
+
+def _prepare(config: TrainConfig) -> TrainingRun:
+    """Data, network and engine, at the newest checkpoint, the given start or a random one."""
+    data = TrainingData(config, ShardReader(config.shards))
+    store = CheckpointStore(config.output, config.run.keep_checkpoints)
+    checkpoint = store.latest()
+    network = config.typed_method.build_network(data.reader.spec, config.model)
+    if checkpoint is not None:
+        network.load_state_dict(checkpoint.weights)
+    elif config.init_from is not None:
+        start = load_checkpoint(open_storage(latest_folder(config.init_from)), optimizer=False)
+        network.load_state_dict(start.ema or start.weights)
+    training = TrainingRun(config, data, _build_engine(config, network), store)
+    training.resume(checkpoint)
+    return training
 
 
 def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
@@ -194,13 +200,14 @@ def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
     return DeepSpeedEngine(network, config.optim, settings, run.use_gpu)
 
 
-def _start_tracker(config: TrainConfig, data: TrainingData, training: TrainingRun) -> Tracker:
+def _start_tracker(config: TrainConfig, training: TrainingRun) -> Tracker:
     """Open or continue the MLflow run; its id travels in the checkpoints."""
-    settings, spec = config.tracking, data.reader.spec
+    settings, reader = config.tracking, training.data.reader
+    spec = reader.spec
     tags = {
         **source_tags(),
         "resyn.method": config.typed_method.name,
-        "resyn.shard_fingerprint": data.reader.fingerprint,
+        "resyn.shard_fingerprint": reader.fingerprint,
         "resyn.codec": spec.name,
         "resyn.codec_sha256": spec.weights_sha256,
     }

@@ -10,7 +10,7 @@ from resyn.config.base import flatten
 from resyn.config.train import TrainConfig
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
-from resyn.training.checkpoint import CheckpointStore
+from resyn.training.checkpoint import CheckpointStore, latest_folder
 from resyn.training.data import BatchPlan
 
 
@@ -68,6 +68,8 @@ def plan_training(config: TrainConfig) -> TrainPlan:
             f"{config.shards}: these shards were made with codec {reader.spec.name!r}, not "
             f"{config.codec!r}; encode again or drop --codec"
         )
+    if config.init_from is not None:
+        latest_folder(config.init_from)
     batch = BatchPlan.divide(config.batch, max(1, config.run.num_workers))
     return TrainPlan(config, reader, count_parameters(config, reader), batch, _done(config, reader))
 
