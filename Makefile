@@ -53,7 +53,7 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@for script in $(sort $(wildcard tests/bench/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in $(sort $(wildcard tests/bench/*.py)); do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script; done
 
 lock: | $(filter-out uv,$(UV))
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -18,7 +18,9 @@ from resyn.storage import open_storage
 COLUMNS = ("codes", "z")
 
 
-def write_tiny_shards(folder: Path, codec_name: str = "encodec_24khz_random") -> Path:
+def write_tiny_shards(
+    folder: Path, codec_name: str = "encodec_24khz_random", columns: tuple[str, ...] = COLUMNS
+) -> Path:
     """Shards of six clips of two seconds, below `folder`; returns the folder of the shards."""
     audio = folder / "audio"
     audio.mkdir(parents=True)
@@ -27,12 +29,12 @@ def write_tiny_shards(folder: Path, codec_name: str = "encodec_24khz_random") ->
         tone = 0.3 * np.sin(2 * np.pi * (120 + 40 * index) * time) * np.sin(5 * time) ** 2
         soundfile.write(audio / f"tone{index}.flac", tone.astype(np.float32), 16_000)
     codec = load_codec(codec_name)
-    recipe = Recipe(codec.spec, COLUMNS, PlanSettings("folder", 30.0, 30.0))
+    recipe = Recipe(codec.spec, columns, PlanSettings("folder", 30.0, 30.0))
     source, output = open_storage(str(audio)), open_storage(str(folder / "shards"))
     job = open_job(source, output, recipe, codec)
     for unit in job.pending():
         rows = read_rows(output, unit)
         decoded = decode_unit(source, rows, codec.spec.sample_rate, False)
-        encoded = encode_unit(codec, decoded, COLUMNS, BatchShape(1, 1.0))
-        commit_unit(output, unit.unit, encoded, codec.spec, COLUMNS)
+        encoded = encode_unit(codec, decoded, columns, BatchShape(1, 1.0))
+        commit_unit(output, unit.unit, encoded, codec.spec, columns)
     return folder / "shards"

@@ -24,6 +24,9 @@ T = TypeVar("T")
 VALIDATION_SHARE = 0.02
 VALIDATION_CROPS = 16
 
+#: Segments whose codes stand in for z where the shards carry none.
+STATISTICS_SEGMENTS = 256
+
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
@@ -100,9 +103,23 @@ class TrainingData:
 
 
 def latent_space(reader: ShardReader) -> LatentSpace:
-    """The codec's codebooks, with the mean and spread of z over all shards."""
-    mean, std = reader.latent_statistics()
-    return LatentSpace(reader.codebooks, mean, std.clamp_min(1e-5))
+    """The codec's codebooks, with the mean and spread of z over all shards.
+
+    Shards of codes alone, which is all that coarse-to-fine needs, have no z: there the sum of all
+    levels stands in, over up to `STATISTICS_SEGMENTS` segments.
+    """
+    if "z" in reader.columns:
+        mean, std = reader.latent_statistics()
+        return LatentSpace(reader.codebooks, mean, std.clamp_min(1e-5))
+    books = reader.codebooks
+    plain = LatentSpace(books, torch.zeros(books.shape[-1]), torch.ones(books.shape[-1]))
+    rows = []
+    for index in range(min(len(reader), STATISTICS_SEGMENTS)):
+        codes = reader.read(index, ["codes"]).codes
+        assert codes is not None
+        rows.append(plain.embed(torch.from_numpy(codes.astype("int64"))[None])[0])
+    frames = torch.cat(rows)
+    return LatentSpace(books, frames.mean(0), frames.std(0).clamp_min(1e-5))
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:

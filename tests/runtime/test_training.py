@@ -104,6 +104,31 @@ def test_a_finished_run_may_be_extended(tiny_shards, tmp_path):
     assert result.step == checkpoint.step == 9
 
 
+def test_coarse_to_fine_needs_codes_alone(tmp_path):
+    shards = write_tiny_shards(tmp_path / "codes", "demo_24khz", ("codes",))
+    config = preset("debug", "c2f").override(
+        {
+            "shards": str(shards),
+            "output": str(tmp_path / "out"),
+            "run.engine": "torch",
+            "run.num_workers": 0,
+            "tracking.uri": "off",
+        }
+    )
+    first = train_in_process(config.override({"steps": 1}), say=lambda line: None)
+    last = train_in_process(config.override({"steps": 40}), say=lambda line: None)
+    assert last.metrics["loss"] < first.metrics["loss"]
+
+
+def test_a_run_starts_from_the_weights_of_another(tiny_shards, tmp_path, trained):
+    start = CheckpointStore(str(trained)).latest()
+    config = debug_config(
+        tiny_shards, tmp_path, init_from=str(trained), steps=1, **{"optim.lr": 1e-30}
+    )
+    train_in_process(config, say=lambda line: None)
+    assert same(CheckpointStore(str(tmp_path)).latest().weights, start.ema, atol=1e-6)
+
+
 def test_wrong_calls_end_before_any_work(tiny_shards, tmp_path, trained):
     def refused(match: str, shards: Path, output: Path, **values: object) -> None:
         with pytest.raises(UserError, match=match) as caught:

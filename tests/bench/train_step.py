@@ -1,0 +1,84 @@
+"""Step time of our loop against a hand-written minimal loop, same model and batches.
+
+Interleaved in one run; prints the median ratio and its spread, and that of the loop against
+itself as a control.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from resyn.presets import preset
+from resyn.randomness import SampleRandom
+from resyn.runtime.ray_train import _prepare
+from resyn.training.optim import learning_rate
+from tests.tiny_shards import write_tiny_shards
+
+STEPS, ROUNDS = 3, 7
+
+
+def main() -> None:
+    """Print the ratios."""
+    torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as folder:
+        shards = write_tiny_shards(Path(folder), "demo_24khz")
+        config = preset("demo", "sb").override(
+            {
+                "shards": str(shards),
+                "output": f"{folder}/run",
+                "batch.crop_seconds": 1.5,
+                "batch.batch_seconds": 24,
+                "run.engine": "torch",
+                "run.num_workers": 0,
+                "optim.ema_decay": 0,
+            }
+        )
+        run = _prepare(config)
+        batches = [run.data.step(step, run.plan, 0) for step in range(STEPS)]
+        network, method = run.engine.network, config.typed_method
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+        def ours() -> None:
+            for micro_batches in batches:
+                run._train_step(micro_batches)
+
+        def minimal() -> None:
+            for number, micro_batches in enumerate(batches):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(number, config.optim, config.steps)
+                for micro in micro_batches:
+                    random = SampleRandom(micro.seeds)
+                    loss = method.loss(network, micro.batch, random).per_item.mean()
+                    (loss / len(micro_batches)).backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+
+        ours()
+        minimal()
+        report("ours / minimal", ours, minimal)
+        report("ours / ours (control)", ours, ours)
+
+
+def report(name: str, left: Callable[[], None], right: Callable[[], None]) -> None:
+    """Time both in turn and print the median ratio with its quartiles."""
+    ratios = []
+    for _ in range(ROUNDS):
+        times = []
+        for work in (left, right):
+            begun = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - begun)
+        ratios.append(times[0] / times[1])
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(f"{name}: {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {ROUNDS} rounds)")
+
+
+if __name__ == "__main__":
+    main()
