@@ -32,7 +32,7 @@ def demo(method: str) -> TrainConfig:
             "optim": OptimSettings(lr=1e-3, warmup_steps=50, ema_decay=0.98),
             "batch": BatchSettings(batch_seconds=32.0, crop_seconds=2.0, micro_batch=16),
             "steps": 400,
-            "run": RunSettings(checkpoint_every=100),
+            "run": RunSettings(checkpoint_every=100, log_every=10),
         }
     )
 

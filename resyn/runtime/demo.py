@@ -75,7 +75,7 @@ class Demo:
             output=self.shards,
             codec=self.config.codec,
             columns=("codes", "z"),
-            unit_minutes=10.0,
+            unit_minutes=3.0,
         )
         encoding.run(config, full_audit=False)
 

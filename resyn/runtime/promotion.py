@@ -55,20 +55,6 @@ def source(config: RegisterConfig, client: MlflowClient) -> str:
     return latest_folder(config.model)
 
 
-def best_version(
-    name: str, metric: str, tracking_uri: str | None = None
-) -> RegisteredVersion | None:
-    """The version of `name` with the best `metric`; None when no version has it."""
-    client = tracking_store.open_client(tracking_store.tracking_uri(tracking_uri))
-    found = client.search_model_versions(f"name = '{name}'")
-    scores = {str(v.version): _metric(client, v, metric) for v in found}
-    known = {number: score for number, score in scores.items() if score is not None}
-    if not known:
-        return None
-    choose = max if higher_is_better(metric) else min
-    return RegisteredVersion(name, choose(known, key=lambda number: known[number]))
-
-
 def higher_is_better(metric: str) -> bool:
     """The direction of a metric: known for those of the evaluation, read from the name else."""
     if metric in AUDIO_METRICS:

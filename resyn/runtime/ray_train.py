@@ -13,6 +13,7 @@ from resyn.config.base import flatten
 from resyn.config.train import TrainConfig
 from resyn.data.shards import ShardReader
 from resyn.errors import RunError
+from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.tracking import Tracker, prepare_store, source_tags, tracking_uri
 from resyn.storage import open_storage
 from resyn.training.checkpoint import CheckpointStore, latest_folder, load_checkpoint
@@ -133,6 +134,7 @@ def _ray_worker(arguments: dict[str, Any]) -> None:
 
 def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> TrainResult:
     """One rank, from its shards to its last checkpoint."""
+    keep_freed_memory()
     torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
     training = _prepare(config)

@@ -37,7 +37,7 @@ def run_sweep(sweep: Sweep, say: Say = print) -> list[Trial]:
         say(f"nothing to do: {folder.uri} holds this sweep")
         return [Trial(**tree) for tree in folder.read_json(TRIALS)]
     tracker = _start_tracker(sweep, record.get("run_id"))
-    mark = {"fingerprint": sweep.fingerprint, "run_id": tracker.run_id}
+    mark = {"identity": sweep.identity, "run_id": tracker.run_id}
     folder.write_json(RECORD, {**mark, "complete": False})
     trials = sorted(_run_trials(sweep, tracker.run_id, say), key=_order)
     best = trials[0]

@@ -66,28 +66,16 @@ def register_model(
     checkpoint, a method that makes no speech from codes, or a store that refuses.
     """
     folder = open_storage(latest_folder(directory))
-    config, state = folder.read_json("config.json"), folder.read_json(STATE)
-    method, spec = parse_method(config["method"]), CodecSpec(**config["codec"])
-    if not isinstance(method, ResynthesisMethod):
-        raise UserError(f"{directory}: method {method.name} makes no speech from codes")
     uri = tracking_store.tracking_uri(tracking_uri)
     client = tracking_store.open_client(uri)
+    state = folder.read_json(STATE)
     shown = dict(state.get("metrics", {}) if metrics is None else metrics)
     marks = {f"{METRIC_TAG}{key}": repr(float(value)) for key, value in shown.items()}
     marks |= {"checkpoint": folder.uri, WEIGHTS_TAG: state["sha256"]["model.safetensors"]}
-    marks |= tags or {}
     card = model_card(folder.uri, shown)
     try:
-        logged = client.create_logged_model(
-            _experiment(client, uri, run_id), name=name, source_run_id=run_id
-        )
-        with tempfile.TemporaryDirectory(prefix="resyn-register-") as scratch:
-            staged = fetch_checkpoint(folder, Path(scratch, CHECKPOINT))
-            (staged / "README.md").write_text(card)
-            model = _save_pyfunc(logged, staged, method, spec)
-            client.log_model_artifacts(logged.model_id, str(model))
-        client.finalize_logged_model(logged.model_id, "READY")
-        made = _create_version(client, name, logged, marks, card)
+        logged = _log_model(client, folder, name, run_id, card)
+        made = _create_version(client, name, logged, {**marks, **(tags or {})}, card)
         if alias:
             client.set_registered_model_alias(name, alias, made.version)
     except MlflowException as error:
@@ -114,11 +102,26 @@ def set_alias(name: str, alias: str, version: str, tracking_uri: str | None = No
         raise UserError(f"models:/{name}/{version}: {str(error).splitlines()[0]}") from error
 
 
-def _experiment(client: MlflowClient, uri: str, run_id: str | None) -> str:
-    """The run's experiment, or the project's own."""
-    if run_id:
-        return client.get_run(run_id).info.experiment_id
-    return tracking_store.experiment_id(client, uri, "resyn")
+def _log_model(
+    client: MlflowClient, folder: Storage, name: str, run_id: str | None, card: str
+) -> LoggedModel:
+    """Store the checkpoint in `folder` as an MLflow model, beside its run if it has one."""
+    config = folder.read_json("config.json")
+    method, spec = parse_method(config["method"]), CodecSpec(**config["codec"])
+    if not isinstance(method, ResynthesisMethod):
+        raise UserError(f"{folder.uri}: method {method.name} makes no speech from codes")
+    experiment = (
+        client.get_run(run_id).info.experiment_id
+        if run_id
+        else tracking_store.experiment_id(client, "resyn")
+    )
+    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
+    with tempfile.TemporaryDirectory(prefix="resyn-register-") as scratch:
+        staged = fetch_checkpoint(folder, Path(scratch, CHECKPOINT))
+        (staged / "README.md").write_text(card)
+        model = _save_pyfunc(logged, staged, method, spec)
+        client.log_model_artifacts(logged.model_id, str(model))
+    return client.finalize_logged_model(logged.model_id, "READY")
 
 
 def _save_pyfunc(

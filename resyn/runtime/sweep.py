@@ -20,6 +20,8 @@ from resyn.training.plan import TrainPlan, plan_training
 
 Space = Mapping[str, Domain]
 
+#: Settings of training that do not bear on the outcome.
+PLACES = {"shards", "output", "codec", "run", "tracking"}
 #: Names in the sweep's folder; the record is written last.
 TRIALS, BEST, RECORD = "trials.json", "best.yaml", "sweep.json"
 
@@ -53,20 +55,20 @@ class Sweep:
 
     @property
     def record(self) -> dict[str, Any]:
-        """`fingerprint`, `run_id` and `complete` of what is in the folder; empty when new."""
+        """`identity`, `run_id` and `complete` of what is in the folder; empty when new."""
         return self.folder.read_json(RECORD) if self.folder.exists(RECORD) else {}
 
     @property
-    def fingerprint(self) -> str:
-        """Names the recipe: data, training, space and drawing; not places or concurrency."""
-        parts = {
-            "recipe": self.train.recipe(),
+    def identity(self) -> dict[str, Any]:
+        """What the outcome depends on, flat: data, training, space and drawing; no places."""
+        return {
+            **flatten(self.train.model_dump(mode="json", exclude=PLACES)),
+            **{f"space.{key}": domain for key, domain in self.describe_space().items()},
+            "sweep.metric": self.metric,
+            "sweep.num_samples": self.settings.num_samples,
+            "sweep.seed": self.settings.seed,
             "shards": self.plan.reader.fingerprint,
-            "space": self.describe_space(),
-            "metric": self.metric,
-            "drawing": self.settings.model_dump(include={"num_samples", "seed"}),
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def start(self) -> dict[str, Any]:
@@ -116,9 +118,8 @@ def plan_sweep(settings: SweepSettings, train: TrainConfig, space: Space, metric
     train.override({key: domain.sample() for key, domain in space.items()})
     plan = plan_training(train.override({"output": f"{places['output']}/trials"}))
     sweep = Sweep(settings, train, space, settings.metric or metric, plan)
-    record = sweep.record
-    if record and record["fingerprint"] != sweep.fingerprint:
-        raise UserError(f"--output {train.output}: holds another sweep; name another folder")
+    if sweep.record:
+        _compare(sweep.record["identity"], sweep.identity, train.output)
     return sweep
 
 
@@ -130,6 +131,13 @@ def trial_config(train: TrainConfig, varied: Mapping[str, Any], run_id: str | No
     name = hashlib.sha256(json.dumps(dict(varied), sort_keys=True).encode()).hexdigest()[:8]
     output = open_storage(train.output).at(f"trials/{name}").uri
     return train.override({**varied, "output": output, "tracking.parent_run_id": run_id})
+
+
+def _compare(there: Mapping[str, Any], here: Mapping[str, Any], output: str) -> None:
+    keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+    if keys:
+        shown = "; ".join(f"{key} is {there.get(key)} there, {here.get(key)} here" for key in keys)
+        raise UserError(f"--output {output}: holds another sweep ({shown}); name another folder")
 
 
 def _short(value: Any) -> str:

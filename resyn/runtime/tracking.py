@@ -29,12 +29,10 @@ from resyn.runtime.tracking_store import (
     tracking_uri,
 )
 
-__all__ = ["CHECKPOINT_TAG", "Tracker", "prepare_store", "source_tags", "tracking_uri"]
+__all__ = ["Tracker", "prepare_store", "source_tags", "tracking_uri"]
 
 log = logging.getLogger(__name__)
 
-#: The run's tag that names the newest checkpoint; multi-gigabyte files stay where they are.
-CHECKPOINT_TAG = "resyn.checkpoint"
 #: Seconds for which an unreachable server is left in peace, so that it cannot slow the steps.
 PAUSE_SECONDS = 60.0
 
@@ -75,7 +73,7 @@ class Tracker:
         def begin(client: MlflowClient) -> str:
             known = _continue(client, run_id) if run_id else None
             if known is None:
-                experiment = experiment_id(client, self.uri, self.experiment)
+                experiment = experiment_id(client, self.experiment)
                 run = client.create_run(experiment, run_name=run_name)
                 known, self.run_id = set(), run.info.run_id
             else:

@@ -58,12 +58,17 @@ def prepare_store(uri: str) -> None:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """A client of the store and registry at `uri`, leaving MLflow's global settings alone."""
+    """A client of the store and registry at `uri`, leaving MLflow's global settings alone.
+
+    Raises UserError for "off" and for a SQLite file that cannot hold a store.
+    """
+    if uri == OFF:
+        raise UserError(f"--tracking-uri {OFF}: models need a store; name one")
     prepare_store(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
+def experiment_id(client: MlflowClient, name: str) -> str:
     """The experiment `name`, made when it is missing.
 
     Beside a SQLite store the artifacts go to the folder `mlartifacts`; a server has its own place.
@@ -71,6 +76,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
+    uri = client.tracking_uri
     local = uri.startswith("sqlite:")
     location = (_database(uri).parent / "mlartifacts").as_uri() if local else None
     try:

@@ -144,7 +144,7 @@ def test_first_openings_at_the_same_time_agree(tmp_path: Path):
     for opener in openers:
         opener.start()
     for opener in openers:
-        opener.join(60)
+        opener.join(300)
     assert [opener.exitcode for opener in openers] == [0, 0]
     assert Tracker(uri).start({}, {}) is not None
 

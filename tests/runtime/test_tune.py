@@ -83,10 +83,10 @@ def test_a_sweep_from_plan_to_best_config(
 
 def test_a_folder_holds_one_sweep(tiny_shards: Path, tmp_path: Path):
     sweep = small_sweep(tiny_shards, tmp_path)
-    sweep.folder.write_json("sweep.json", {"fingerprint": sweep.fingerprint})
-    assert small_sweep(tiny_shards, tmp_path).fingerprint == sweep.fingerprint
-    with pytest.raises(UserError, match="another sweep"):
-        small_sweep(tiny_shards, tmp_path, space={"optim.lr": loguniform(1e-5, 1e-2)})
+    sweep.folder.write_json("sweep.json", {"identity": sweep.identity})
+    assert small_sweep(tiny_shards, tmp_path).identity == sweep.identity
+    with pytest.raises(UserError, match=r"optim.lr is LogUniform \(0.0001, 0.01\) there"):
+        small_sweep(tiny_shards, tmp_path, space={**SPACE, "optim.lr": loguniform(1e-5, 1e-2)})
 
 
 def test_a_point_has_a_folder_of_its_own(tiny_shards: Path, tmp_path: Path):

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# How demo_24khz.safetensors was made: about an hour and a half on two busy CPU cores.
+# Needs `make setup`; writes below the folder given (default: codec-out).
+set -euo pipefail
+out=${1:-codec-out}
+train() { python pipelines/train.py --method codec --preset demo --shards "$out/shards" \
+    --num-workers 0 --engine torch --tracking-uri off "$@"; }
+
+python -m resyn.corpus --output "$out/corpus" --minutes 60 --eval-utterances 48 --seed 0
+python pipelines/encode.py --input "$out/corpus/librilight" --output "$out/shards" \
+    --codec waveform_24khz --columns audio --segment-seconds 10
+
+# Step 2250 of 6000, then extended to 9000 and stopped (Ctrl-C) once step 4750 was committed.
+train --output "$out/first" --steps 9000 --set optim.lr=2e-3 \
+    --set method.speed=0 --set method.tilt=0
+
+# Stopped (Ctrl-C) once step 1250 of 6000 was committed.
+train --output "$out/second" --steps 6000 --set init_from="$out/first"
+
+train --output "$out/third" --steps 3500 --set init_from="$out/second" \
+    --set method.mel_weight=2 --set method.complex_weight=1.5 \
+    --set method.waveform_weight=10 --set method.commitment_weight=0.5 \
+    --set optim.lr=1.2e-3 --set optim.warmup_steps=50
+
+cp "$out/third/codec.safetensors" resyn/codec/weights/demo_24khz.safetensors
