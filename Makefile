@@ -40,11 +40,15 @@ $(OWN_UV)/bin/uv:
 	then $(PYTHON) -m pip install --quiet --target $(OWN_UV) uv; \
 	else $(PYTHON) -m venv $(OWN_UV) && $(OWN_UV)/bin/python -m pip install --quiet uv; fi
 
+# DeepSpeed calls `ninja` by name, and the system may have none, or another version that would
+# build every operator anew.
+RUN := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python
+
 demo: setup
-	$(BIN)/python pipelines/demo.py
+	$(RUN) pipelines/demo.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(RUN) -m pytest
 
 check: setup
 	$(BIN)/ruff check .
@@ -53,7 +57,7 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@for script in $(sort $(wildcard tests/bench/*.py)); do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script; done
+	@for script in $(sort $(wildcard tests/bench/*.py)); do echo "== $$script"; PYTHONPATH=. $(RUN) $$script; done
 
 lock: | $(filter-out uv,$(UV))
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
