@@ -22,4 +22,9 @@ train --output "$out/third" --steps 3500 --set init_from="$out/second" \
     --set method.waveform_weight=10 --set method.commitment_weight=0.5 \
     --set optim.lr=1.2e-3 --set optim.warmup_steps=50
 
-cp "$out/third/codec.safetensors" resyn/codec/weights/demo_24khz.safetensors
+train --output "$out/fourth" --steps 2200 --set init_from="$out/third" \
+    --set method.mel_weight=3 --set method.complex_weight=1.5 \
+    --set method.waveform_weight=5 --set method.commitment_weight=0.5 \
+    --set optim.lr=1.2e-3 --set optim.warmup_steps=50
+
+cp "$out/fourth/codec.safetensors" resyn/codec/weights/demo_24khz.safetensors
