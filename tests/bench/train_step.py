@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from resyn.config.train import TrainConfig
 from resyn.presets import preset
 from resyn.randomness import SampleRandom
 from resyn.runtime.ray_train import _prepare
@@ -27,18 +28,7 @@ def main() -> None:
     """Print the ratios."""
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as folder:
-        shards = write_tiny_shards(Path(folder), "demo_24khz")
-        config = preset("demo", "sb").override(
-            {
-                "shards": str(shards),
-                "output": f"{folder}/run",
-                "batch.crop_seconds": 1.5,
-                "batch.batch_seconds": 24,
-                "run.engine": "torch",
-                "run.num_workers": 0,
-                "optim.ema_decay": 0,
-            }
-        )
+        config = bench_config(Path(folder))
         run = _prepare(config)
         batches = [run.data.step(step, run.plan, 0) for step in range(STEPS)]
         network, method = run.engine.network, config.typed_method
@@ -64,6 +54,20 @@ def main() -> None:
         minimal()
         report("ours / minimal", ours, minimal)
         report("ours / ours (control)", ours, ours)
+
+
+def bench_config(folder: Path) -> TrainConfig:
+    """The demo's bridge on tiny shards, without averaging, on the torch engine."""
+    values = {
+        "shards": str(write_tiny_shards(folder, "demo_24khz")),
+        "output": f"{folder}/run",
+        "batch.crop_seconds": 1.5,
+        "batch.batch_seconds": 24,
+        "run.engine": "torch",
+        "run.num_workers": 0,
+        "optim.ema_decay": 0,
+    }
+    return preset("demo", "sb").override(values)
 
 
 def report(name: str, left: Callable[[], None], right: Callable[[], None]) -> None:
