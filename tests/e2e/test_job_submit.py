@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -39,12 +40,19 @@ class Head:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, above the range from which Ray gives its workers theirs."""
+    """Ports that nobody listens on.
+
+    From between those that Ray gives its workers and those that Linux gives to outgoing
+    connections, of which a busy machine opens some every second.
+    """
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        ports: list[int] = []
+        while len(ports) < count:
+            candidate = held.enter_context(socket.socket())
+            with suppress(OSError):
+                candidate.bind(("", random.randrange(20_000, 32_768)))
+                ports.append(candidate.getsockname()[1])
+    return ports
 
 
 def user_environment(folder: Path) -> dict[str, str]:
