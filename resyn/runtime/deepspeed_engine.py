@@ -55,7 +55,10 @@ class DeepSpeedEngine:
         if not use_gpu:
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
         import deepspeed
+        import ninja
 
+        # torch calls it by name to build DeepSpeed's operator, also where no environment is active.
+        os.environ["PATH"] = f"{ninja.BIN_DIR}{os.pathsep}{os.environ['PATH']}"
         deepspeed.init_distributed("nccl" if use_gpu else "gloo", verbose=False)
         self.device = (
             torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
