@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from resyn import cli
 
-FLAGS = {name: name for name in ("output", "minutes", "seed", "threads")}
-
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -26,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     from resyn.config.demo import DemoConfig
     from resyn.runtime.demo import Demo
 
-    config = DemoConfig().override(cli.settings_tree(args, FLAGS))
+    config = DemoConfig().override(cli.settings_tree(args))
     demo = Demo(config)
     if args.dry_run:
         print(config.to_yaml(), demo.describe(), sep="\n")

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 
 from resyn import cli
 
-FLAGS = ("input", "output", "source", "codec", "codec_weights", "columns", "split")
-NUMBERS = ("segment_seconds", "unit_minutes", "num_actors")
-
 
 def main(argv: Sequence[str]) -> None:
     """Run the command line. Raises UserError or RunError."""
     args = _parser().parse_args(argv)
-    values = cli.settings_tree(args, {name: name for name in (*FLAGS, *NUMBERS)})
+    values = cli.settings_tree(args, "audit")
     from resyn.config.encode import EncodeConfig
     from resyn.runtime import encoding
 

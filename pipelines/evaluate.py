@@ -7,29 +7,11 @@ from collections.abc import Sequence
 
 from resyn import cli
 
-#: Command-line flags and the settings they stand for.
-FLAGS = {
-    "model": "model",
-    "input": "input",
-    "output": "output",
-    "nfe": "nfe",
-    "metrics": "metrics",
-    "max_utterances": "max_utterances",
-    "samples_on_page": "samples_on_page",
-    "seed": "seed",
-    "codec": "codec",
-    "codec_weights": "codec_weights",
-    "tracking_uri": "tracking_uri",
-    "threads": "run.threads",
-    "workers": "run.workers",
-    "device": "run.device",
-}
-
 
 def main(argv: Sequence[str]) -> None:
     """Run the command line. Raises UserError or RunError."""
     args = _parser().parse_args(argv)
-    values = cli.settings_tree(args, FLAGS)
+    values = cli.settings_tree(args)
     from resyn.config.evaluate import EvaluateConfig
 
     config = EvaluateConfig().override(values)
@@ -62,9 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow server of runs:/ and models:/"
     )
-    parser.add_argument("--threads", metavar="N", help="CPU threads of synthesis (2)")
-    parser.add_argument("--workers", metavar="N", help="metric tasks at a time; 0 without Ray")
-    parser.add_argument("--device", metavar="DEVICE", help="torch device of synthesis (cpu)")
+    parser.add_argument(
+        "--threads", dest="run.threads", metavar="N", help="CPU threads of synthesis (2)"
+    )
+    parser.add_argument(
+        "--workers", dest="run.workers", metavar="N", help="metric tasks at a time; 0 without Ray"
+    )
+    parser.add_argument(
+        "--device", dest="run.device", metavar="DEVICE", help="torch device of synthesis (cpu)"
+    )
     return parser
 
 

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 from resyn import cli
 
-#: Command-line flags and the settings they stand for.
-FLAGS = {key: key for key in ("run", "model", "name", "alias", "if_better", "tracking_uri")}
-
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -28,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     args = parser().parse_args(arguments)
     from resyn.config.register import RegisterConfig
 
-    config = RegisterConfig.parse(cli.settings_tree(args, FLAGS))
+    config = RegisterConfig.parse(cli.settings_tree(args))
     from resyn.runtime.promotion import promote, source
     from resyn.runtime.tracking_store import open_client, tracking_uri
 

@@ -7,21 +7,6 @@ from collections.abc import Sequence
 
 from resyn import cli
 
-FLAGS = {
-    name: name
-    for name in (
-        "model",
-        "input",
-        "output",
-        "nfe",
-        "seed",
-        "codec_weights",
-        "weights",
-        "tracking_uri",
-        "threads",
-    )
-}
-
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -44,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     from resyn.config.resynthesize import ResynthesizeConfig
     from resyn.runtime.resynthesizing import describe, resynthesize_all
 
-    config = ResynthesizeConfig().override(cli.settings_tree(args, FLAGS))
+    config = ResynthesizeConfig().override(cli.settings_tree(args))
     if args.dry_run:
         print(config.to_yaml(), describe(config), sep="\n")
         return

@@ -7,20 +7,6 @@ from collections.abc import Sequence
 
 from resyn import cli
 
-#: Command-line flags and the settings they stand for; `sweep.` is the sweep's, all else training's.
-FLAGS = {
-    "method": "method.name",
-    "shards": "shards",
-    "output": "output",
-    "steps": "steps",
-    "engine": "run.engine",
-    "num_workers": "run.num_workers",
-    "use_gpu": "run.use_gpu",
-    "tracking_uri": "tracking.uri",
-    "num_samples": "sweep.num_samples",
-    "max_concurrent": "sweep.max_concurrent",
-    "metric": "sweep.metric",
-}
 #: A trial trains in its own process unless it is told to spread.
 DEFAULTS = {"run.num_workers": 0, "run.engine": "torch"}
 
@@ -28,18 +14,13 @@ DEFAULTS = {"run.num_workers": 0, "run.engine": "torch"}
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = cli.parser("Sweep a method's settings. --set takes settings of training, and sweep.*.")
-    made.add_argument("--method", help="codec, c2f, onestep or sb; also names the search space")
-    made.add_argument("--shards", metavar="URI", help="folder written by pipelines/encode.py")
-    made.add_argument("--output", metavar="URI", help="folder of the sweep")
-    made.add_argument("--preset", default="base_210m", help="debug, demo or base_210m")
-    made.add_argument("--steps", help="optimiser steps of a trial")
-    made.add_argument("--engine", help="deepspeed or torch")
-    made.add_argument("--num-workers", help="Ray Train workers of a trial; 0 for its own process")
-    made.add_argument("--use-gpu", action="store_true", default=None, help="one GPU per worker")
-    made.add_argument("--tracking-uri", metavar="URI", help="MLflow; default sqlite:///mlflow.db")
-    made.add_argument("--num-samples", help="trials, the preset itself being the first")
-    made.add_argument("--max-concurrent", help="trials at a time")
-    made.add_argument("--metric", help="figure to make small, if not the search space's own")
+    cli.training_options(made)
+    add = made.add_argument
+    trials = "trials, the preset itself being the first"
+    add("--num-samples", dest="sweep.num_samples", metavar="N", help=trials)
+    add("--max-concurrent", dest="sweep.max_concurrent", metavar="N", help="trials at a time")
+    metric = "figure to make small, if not the search space's own"
+    add("--metric", dest="sweep.metric", metavar="NAME", help=metric)
     return made
 
 
@@ -52,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     from resyn.training.settings import train_config
     from tune_spaces import search_space
 
-    values = DEFAULTS | cli.settings_tree(args, FLAGS)
+    values = DEFAULTS | cli.settings_tree(args, "preset")
     own = {key: values.pop(key) for key in list(values) if key.startswith("sweep.")}
     settings = SweepSettings().override({k.removeprefix("sweep."): v for k, v in own.items()})
     train = train_config(args.preset, values)

@@ -20,7 +20,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, []) else super()._get_help_string(action)
+        return super()._get_help_string(action) if action.default else action.help
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -39,17 +39,36 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def settings_tree(args: argparse.Namespace, flags: dict[str, str]) -> dict[str, Any]:
+def training_options(made: argparse.ArgumentParser) -> None:
+    """The options that training and sweeping share; each is a setting under its `dest`."""
+    add = made.add_argument
+    add("--method", dest="method.name", metavar="NAME", help="codec, c2f, onestep or sb")
+    add("--shards", metavar="URI", help="folder written by pipelines/encode.py")
+    add("--output", metavar="URI", help="folder of what it makes; a path or s3://")
+    add("--preset", default="base_210m", metavar="NAME", help="debug, demo or base_210m")
+    add("--steps", metavar="N", help="optimiser steps")
+    add("--seed", metavar="N", help="seed of weights, crops and noise")
+    add("--engine", dest="run.engine", metavar="NAME", help="deepspeed or torch")
+    workers = "Ray Train workers; 0 trains without Ray"
+    add("--num-workers", dest="run.num_workers", metavar="N", help=workers)
+    on = {"action": "store_true", "default": None}
+    add("--use-gpu", dest="run.use_gpu", help="one GPU per worker", **on)
+    store = "MLflow; default sqlite:///mlflow.db"
+    add("--tracking-uri", dest="tracking.uri", metavar="URI", help=store)
+
+
+def settings_tree(args: argparse.Namespace, *besides: str) -> dict[str, Any]:
     """Dotted settings in rising precedence: `--config`, then flags given, then `--set`.
 
-    `flags` maps an argument's name to its dotted key; an argument that is None was not given.
+    Every argument is a setting under its `dest`, a dotted key (`dest="run.threads"`), but for
+    those of `parser` and those named `besides`; one that is None was not given.
     """
     from resyn.config.base import flatten, load_yaml, parse_assignments
 
     values: dict[str, Any] = flatten(load_yaml(args.config)) if args.config else {}
-    given = {key: getattr(args, name) for name, key in flags.items()}
-    values |= {key: value for key, value in given.items() if value is not None}
-    return values | parse_assignments(args.assignments)
+    others = {"config", "assignments", "dry_run", *besides}
+    given = {k: v for k, v in vars(args).items() if k not in others and v is not None}
+    return values | given | parse_assignments(args.assignments)
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:

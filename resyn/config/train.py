@@ -72,7 +72,7 @@ class TrackingSettings(Settings):
     """MLflow."""
 
     uri: str | None = None
-    """Tracking server; None keeps a SQLite store beside the output."""
+    """Tracking server; None means MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder."""
     experiment: str = "resyn"
     register_as: str | None = None
     """Name of the registered model, if the result is to be registered."""

@@ -48,12 +48,11 @@ class Progress:
         self._done.append(record)
         encoded = _seconds(self._done)
         speed = self._speed()
-        # A unit whose every file was refused encodes nothing, and may come first.
-        left = max(self._seconds - encoded, 0.0) / max(speed, 1e-9)
-        return (
-            f"unit {len(self._done)}/{self._num_units}  {encoded / 3600:.3f} h  "
-            f"{speed:.1f}x real time  {show_time(left)} left"
-        )
+        line = f"unit {len(self._done)}/{self._num_units}  {encoded / 3600:.3f} h"
+        if speed == 0:  # a unit whose every file was refused encodes nothing, and may come first
+            return line
+        left = max(self._seconds - encoded, 0.0) / speed
+        return f"{line}  {speed:.1f}x real time  {show_time(left)} left"
 
     def closing(self) -> str:
         """What this run did."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
 from resyn.models.shape import TransformerShape
+from resyn.models.transformer import Transformer
 from resyn.randomness import SampleRandom
 from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network, NetworkIO
 
@@ -73,6 +74,26 @@ class ResynthesisMethod(Method, Protocol):
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """Latents (B,T,D) in codec units from coarse codes."""
         ...
+
+
+class TransformerMethod:
+    """What the methods on the one Transformer have in common; they supply `network_io`."""
+
+    def network_io(self, spec: CodecSpec) -> NetworkIO:
+        """The ends of the network."""
+        raise NotImplementedError
+
+    def build_network(self, spec: CodecSpec, shape: TransformerShape) -> nn.Module:
+        """A fresh Transformer."""
+        return Transformer(self.network_io(spec), shape)
+
+    def report(self) -> Mapping[str, float]:
+        """Nothing is derived."""
+        return {}
+
+    def exports(self, weights: Mapping[str, Tensor]) -> Mapping[str, bytes]:
+        """The checkpoint is all there is."""
+        return {}
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

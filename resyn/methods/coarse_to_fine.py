@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -11,9 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, latents_only, masked_mean
-from resyn.models.shape import TransformerShape
-from resyn.models.transformer import Transformer
+from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.types import (
     AudioBatch,
@@ -27,7 +24,7 @@ from resyn.types import (
 
 
 @dataclass(frozen=True, config=STRICT)
-class CoarseToFine:
+class CoarseToFine(TransformerMethod):
     """Cross-entropy on one random level per item; one pass per level at synthesis."""
 
     name: ClassVar[str] = "c2f"
@@ -42,10 +39,6 @@ class CoarseToFine:
         """Summed codebook vectors in, logits of the next level out, one stage per level."""
         stages = spec.num_codebooks - self.num_coarse
         return NetworkIO(in_dim=spec.dim, out_dim=spec.codebook_size, num_stages=stages)
-
-    def build_network(self, spec: CodecSpec, shape: TransformerShape) -> nn.Module:
-        """A fresh Transformer."""
-        return Transformer(self.network_io(spec), shape)
 
     def loss(
         self, net: nn.Module, batch: LatentBatch | AudioBatch, random: SampleRandom
@@ -88,14 +81,6 @@ class CoarseToFine:
             uniform = random.uniform(*logits.shape[1:]).clamp(1e-7, 1 - 1e-7)
             logits = logits / self.temperature - uniform.log().neg().log()
         return logits.argmax(-1)
-
-    def report(self) -> Mapping[str, float]:
-        """Nothing is derived."""
-        return {}
-
-    def exports(self, weights: Mapping[str, Tensor]) -> Mapping[str, bytes]:
-        """The checkpoint is all there is."""
-        return {}
 
 
 def prefix_embedding(space: LatentSpace, codes: Tensor, level: Tensor) -> Tensor:

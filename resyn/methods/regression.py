@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, latents_only, masked_mean
-from resyn.models.shape import TransformerShape
-from resyn.models.transformer import Transformer
+from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network, NetworkIO
 
 
 @dataclass(frozen=True, config=STRICT)
-class OneStepRegression:
+class OneStepRegression(TransformerMethod):
     """‖f(x1) - z‖², the mean square over frames and channels of normalised latents."""
 
     name: ClassVar[str] = "onestep"
@@ -29,10 +26,6 @@ class OneStepRegression:
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """x1 in, z out, a constant embedding."""
         return NetworkIO(in_dim=spec.dim, out_dim=spec.dim)
-
-    def build_network(self, spec: CodecSpec, shape: TransformerShape) -> nn.Module:
-        """A fresh Transformer."""
-        return Transformer(self.network_io(spec), shape)
 
     def loss(
         self, net: nn.Module, batch: LatentBatch | AudioBatch, random: SampleRandom
@@ -56,11 +49,3 @@ class OneStepRegression:
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """z (B,T,D) in codec units; deterministic."""
         return cond.space.denormalise(net(cond.x1, mask=cond.mask))
-
-    def report(self) -> Mapping[str, float]:
-        """Nothing is derived."""
-        return {}
-
-    def exports(self, weights: Mapping[str, Tensor]) -> Mapping[str, bytes]:
-        """The checkpoint is all there is."""
-        return {}

@@ -11,9 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, latents_only, masked_mean
-from resyn.models.shape import TransformerShape
-from resyn.models.transformer import Transformer
+from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.sampling.bridge import walk_bridge
 from resyn.schedules.bridge import BridgeMode, BridgeSchedule
@@ -21,7 +19,7 @@ from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network,
 
 
 @dataclass(frozen=True, config=STRICT)
-class SchroedingerBridge:
+class SchroedingerBridge(TransformerMethod):
     """The bridge's schedule and the scale of the latents it works on."""
 
     name: ClassVar[str] = "sb"
@@ -45,10 +43,6 @@ class SchroedingerBridge:
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """x_t in, ε out, x1 as the condition at every t (paper, appendix A.1)."""
         return NetworkIO(in_dim=spec.dim, out_dim=spec.dim, cond_dim=spec.dim, timed=True)
-
-    def build_network(self, spec: CodecSpec, shape: TransformerShape) -> nn.Module:
-        """A fresh Transformer."""
-        return Transformer(self.network_io(spec), shape)
 
     def loss(
         self, net: nn.Module, batch: LatentBatch | AudioBatch, random: SampleRandom
@@ -105,7 +99,3 @@ class SchroedingerBridge:
         """σ₁² and the largest standard deviation of the marginal."""
         middle = self.schedule.marginal(self.num_steps // 2 - 1)
         return {"bridge_variance": self.schedule.total_variance, "bridge_peak_std": middle.std}
-
-    def exports(self, weights: Mapping[str, Tensor]) -> Mapping[str, bytes]:
-        """The checkpoint is all there is."""
-        return {}

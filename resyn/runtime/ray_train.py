@@ -137,7 +137,7 @@ def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> Train
     keep_freed_memory()
     torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
-    training = _prepare(config)
+    training = prepare_run(config)
     if training.engine.rank != 0:
         return training.run(lambda progress: None, on_metrics or (lambda step, metrics: None))
     name = config.typed_method.name
@@ -166,7 +166,7 @@ def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> Train
     return result
 
 
-def _prepare(config: TrainConfig) -> TrainingRun:
+def prepare_run(config: TrainConfig) -> TrainingRun:
     """Data, network and engine, at the newest checkpoint, the given start or a random one."""
     data = TrainingData(config, ShardReader(config.shards))
     store = CheckpointStore(config.output, config.run.keep_checkpoints)

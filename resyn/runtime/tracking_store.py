@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs, artifacts and models: SQLite beside the output, or a server."""
+"""Where MLflow keeps runs, artifacts and models: a SQLite file, or a server."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class TrainingRun:
         clock, since = time.perf_counter(), self.step
         batches = prefetch(self.data.step(s, self.plan, self.engine.rank) for s in steps)
         for micro_batches in batches:
-            sums = self._train_step(micro_batches)
+            sums = self.train_step(micro_batches)
             last = self.step == self.config.steps
             if self.step % run.log_every == 0 or last:
                 self.metrics |= self._reduce(sums)
@@ -95,7 +95,8 @@ class TrainingRun:
                 clock, since = time.perf_counter(), self.step
         return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id)
 
-    def _train_step(self, micro_batches: list[MicroBatch]) -> dict[str, Tensor]:
+    def train_step(self, micro_batches: list[MicroBatch]) -> dict[str, Tensor]:
+        """One optimiser step of this rank; loss and metrics as means over its items."""
         sums: dict[str, Tensor] = {}
         for index, micro in enumerate(micro_batches):
             batch = to_device(micro.batch, self.engine.device)

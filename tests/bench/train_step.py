@@ -17,7 +17,7 @@ import torch
 from resyn.config.train import TrainConfig
 from resyn.presets import preset
 from resyn.randomness import SampleRandom
-from resyn.runtime.ray_train import _prepare
+from resyn.runtime.ray_train import prepare_run
 from resyn.training.optim import learning_rate
 from tests.tiny_shards import write_tiny_shards
 
@@ -29,14 +29,14 @@ def main() -> None:
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as folder:
         config = bench_config(Path(folder))
-        run = _prepare(config)
+        run = prepare_run(config)
         batches = [run.data.step(step, run.plan, 0) for step in range(STEPS)]
         network, method = run.engine.network, config.typed_method
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
         def ours() -> None:
             for micro_batches in batches:
-                run._train_step(micro_batches)
+                run.train_step(micro_batches)
 
         def minimal() -> None:
             for number, micro_batches in enumerate(batches):

@@ -1,0 +1,41 @@
+"""What an encode prints."""
+
+from __future__ import annotations
+
+from resyn.data.ledger import CommitRecord
+from resyn.data.report import Progress, show_bytes, show_time
+
+
+def _record(seconds: float, refused: int = 0) -> CommitRecord:
+    return CommitRecord(
+        unit=0,
+        shard="shards/000000.parquet",
+        sha256="",
+        bytes=0,
+        rows=0,
+        seconds=seconds,
+        frames=0,
+        tokens=0,
+        quarantine={"empty_file": refused} if refused else {},
+    )
+
+
+def test_a_unit_that_encoded_nothing_is_counted_and_promises_no_time() -> None:
+    progress = Progress(num_units=2, seconds=10.0)
+    assert progress.line(_record(0.0, refused=3)) == "unit 1/2  0.000 h"
+    assert "left" in progress.line(_record(10.0))
+    assert progress.closing().startswith("encoded 0.003 h")
+
+
+def test_sizes_and_durations_read_as_people_write_them() -> None:
+    assert [show_bytes(n) for n in (999, 1500, 2.5e9, 4e15)] == [
+        "999 B",
+        "1.5 kB",
+        "2.5 GB",
+        "4000.0 TB",
+    ]
+    assert [show_time(s) for s in (42, 200, 5 * 3600 + 7 * 60)] == [
+        "42 s",
+        "3 min 20 s",
+        "5 h 07 min",
+    ]
