@@ -22,6 +22,8 @@ class OneStepRegression(TransformerMethod):
     columns: ClassVar[frozenset[str]] = frozenset({"codes", "z"})
 
     num_coarse: int = 1
+    residual: float = 0.0
+    """Above 0, f(x1) is x1 plus this many times the network: the same functions, learned sooner."""
 
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """x1 in, z out, a constant embedding."""
@@ -33,8 +35,7 @@ class OneStepRegression(TransformerMethod):
         """Eq. 3, squared."""
         batch = latents_only(batch, self.name)
         cond = batch.condition(self.num_coarse)
-        predicted = net(cond.x1, mask=cond.mask, random=random)
-        error = (predicted - batch.x0).square().mean(-1)
+        error = (self._predict(net, cond, random) - batch.x0).square().mean(-1)
         per_item = masked_mean(error, batch.mask)
         return LossOutput(per_item, {"latent_error": per_item.detach()})
 
@@ -48,4 +49,11 @@ class OneStepRegression(TransformerMethod):
 
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """z (B,T,D) in codec units; deterministic."""
-        return cond.space.denormalise(net(cond.x1, mask=cond.mask))
+        return cond.space.denormalise(self._predict(net, cond))
+
+    def _predict(
+        self, net: nn.Module | Network, cond: Condition, random: SampleRandom | None = None
+    ) -> Tensor:
+        """f(x1), normalised."""
+        made = net(cond.x1, mask=cond.mask, random=random)
+        return cond.x1 + self.residual * made if self.residual else made

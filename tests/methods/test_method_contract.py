@@ -86,6 +86,17 @@ def test_one_step_oracle(batch):
     assert torch.allclose(made, batch.z, atol=1e-6)
 
 
+def test_one_step_residual_oracle(batch):
+    method = parse_method({"name": "onestep", "residual": 0.25})
+    cond = batch.condition(1)
+
+    def oracle(x, **_):
+        return 4 * (batch.x0 - cond.x1)
+
+    assert torch.allclose(method.resynthesize(oracle, cond, 1, random()), batch.z, atol=1e-6)
+    assert method.loss(oracle, batch, random()).per_item.max() < 1e-9
+
+
 @pytest.mark.parametrize("nfe", [1, 4, 7, 16, 999])
 @pytest.mark.parametrize("mode", ["i2sb", "true_peak"])
 @pytest.mark.parametrize("ode", [False, True])
@@ -128,6 +139,23 @@ def test_bridge_oracle_has_zero_loss_and_target_is_the_papers(batch):
 
     assert method.loss(oracle, batch, random()).per_item.max() < 1e-9
     assert seen["std"] > 0
+
+
+def test_the_start_share_trains_the_walks_first_point(batch):
+    """At a share of one the network sees what a walk's first evaluation gives it, and no noise."""
+    seen = []
+
+    def watch(xt, t, cond, mask, generators):
+        seen.append((xt, t))
+        return torch.zeros_like(xt)
+
+    for share in (0.0, 1.0):
+        parse_method({"name": "sb", "start_share": share}).loss(watch, batch, random())
+    (uniform, times), (starts, ends) = seen
+    assert not torch.isclose(times, torch.ones(B)).any()
+    assert torch.equal(ends, torch.ones(B))
+    assert torch.equal(starts, batch.condition(1).x1)
+    assert not torch.allclose(uniform, starts)
 
 
 def test_temperature_zero_is_deterministic_and_one_is_not(batch):
