@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
+from resyn.methods.base import STRICT, NumCoarse, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network, NetworkIO
 
@@ -21,7 +21,7 @@ class OneStepRegression(TransformerMethod):
     title: ClassVar[str] = "One-step regression"
     columns: ClassVar[frozenset[str]] = frozenset({"codes", "z"})
 
-    num_coarse: int = 1
+    num_coarse: NumCoarse = 1
 
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """x1 in, z out, a constant embedding."""
