@@ -16,6 +16,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--output", metavar="DIR", help="folder of the waveforms")
     made.add_argument("--nfe", help="network evaluations; default: the method's own")
     made.add_argument("--seed", help="seed of the noise")
+    setting = "one of the method's sampling settings, such as guidance=2; may be repeated"
+    made.add_argument("--sampling", metavar="NAME=VALUE", action="append", help=setting)
+    chunk = "longest stretch made at once, in seconds; bounds the memory of long utterances"
+    made.add_argument("--chunk-seconds", metavar="S", help=chunk)
+    made.add_argument("--overlap-seconds", metavar="S", help="what chunks share; default 2")
+    made.add_argument("--batch-size", metavar="N", help="utterances made together; default 1")
     made.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
     made.add_argument("--weights", help="ema or raw")
     made.add_argument("--tracking-uri", metavar="URI", help="MLflow; default sqlite:///mlflow.db")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resyn.audio.resample import resample
 from resyn.codec import Codec, CodecSpec, load_codec
+from resyn.codec.codes import check_codes, encode_codes, item_lengths, read_codes
 from resyn.errors import UserError
-from resyn.methods import ResynthesisMethod, parse_method
+from resyn.methods import ResynthesisMethod, change_sampling, parse_method
 from resyn.models.shape import TransformerShape
-from resyn.randomness import SampleRandom
+from resyn.randomness import FrameRandom, PaddedRandom, SampleRandom
+from resyn.sampling.chunks import Chunking, decode_stream, stitch
 from resyn.storage import open_storage
 from resyn.training.checkpoint import Checkpoint, latest_folder, load_checkpoint
 from resyn.types import Audio, Condition, LatentSpace
@@ -35,6 +38,12 @@ class Resynthesizer:
         codec: Codec,
         device: str = "cpu",
     ) -> None:
+        wanted = (codec.spec.num_codebooks, codec.spec.codebook_size, codec.spec.dim)
+        if tuple(space.codebooks.shape) != wanted:
+            raise UserError(
+                f"codec {codec.spec.name}: its codebooks are {wanted}, but the model was trained "
+                f"on {tuple(space.codebooks.shape)}; load the codec of its training"
+            )
         self.method = method
         self.network = network.eval().requires_grad_(False).to(device)
         self.space = space.to(device)
@@ -50,18 +59,21 @@ class Resynthesizer:
         codec_weights: str | None = None,
         device: str = "cpu",
         weights: str = "ema",
+        sampling: Mapping[str, Any] | None = None,
     ) -> Resynthesizer:
         """Load a checkpoint's folder, or the newest one of a run's folder.
 
         `weights` is "ema" (the raw ones where none were averaged) or "raw". The codec is loaded
         by the name in the checkpoint unless `codec` is given, and must be the one the model was
-        trained on. Raises UserError for a damaged folder, a model that does not resynthesise, a
-        codec that differs, or weights that are not finite.
+        trained on. `sampling` changes sampling settings of the method, such as `{"guidance": 2}`.
+        Raises UserError for a damaged folder, a model that does not resynthesise, a codec that
+        differs, a setting that it does not have, or weights that are not finite.
         """
         checkpoint = load_checkpoint(open_storage(latest_folder(directory)), optimizer=False)
         method = parse_method(checkpoint.config["method"])
         if not isinstance(method, ResynthesisMethod) or checkpoint.space is None:
             raise UserError(f"{directory}: method {method.name!r} does not resynthesise from codes")
+        method = change_sampling(method, sampling or {})
         spec = CodecSpec(**checkpoint.config["codec"])
         codec = codec or load_codec(spec.name, codec_weights, device)
         if codec.spec.weights_sha256 != spec.weights_sha256:
@@ -103,51 +115,128 @@ class Resynthesizer:
             )
         return nfe
 
+    def read(self, codes: np.ndarray) -> Tensor:
+        """Codes (c,T) or (T,) of an item, checked, as a batch of one: its c coarse levels, int64.
+
+        Raises UserError for codes out of range, of a wrong shape or type or without frames.
+        """
+        batch = read_codes(codes)
+        check_codes(batch, self.spec, self.num_coarse)
+        return batch[:, : self.num_coarse]
+
     @torch.inference_mode()
     def latents(
         self, codes: Tensor, nfe: int, seeds: Sequence[int], mask: Tensor | None = None
     ) -> Tensor:
-        """Coarse codes (B,c,T) to latents (B,T,D) in codec units; item b depends on seeds[b]."""
-        self._check_codes(codes)
-        cond = Condition(codes[:, : self.num_coarse].to(self.device), self.space, mask)
-        random = SampleRandom(list(seeds), self.device)
-        return self.method.resynthesize(self.network, cond, self.check_nfe(nfe), random)
+        """Coarse codes (B,c,T) to latents (B,T,D) in codec units; item b depends on seeds[b].
 
-    def resynthesize(self, codes: np.ndarray, nfe: int | None = None, seed: int = 0) -> Audio:
+        `mask` (B,T) is True on each item's own frames, which come first; beyond them the latents
+        mean nothing. Raises UserError for codes, mask or seeds that do not fit, or a wrong NFE.
+        """
+        check_codes(codes, self.spec, self.num_coarse)
+        if len(seeds) != len(codes):
+            raise UserError(f"seeds: {len(seeds)} for {len(codes)} items; give one for each")
+        if mask is None:
+            random = SampleRandom(seeds, self.device)
+        else:
+            random = PaddedRandom(seeds, item_lengths(mask), self.device)
+            mask = mask.to(self.device)
+        return self._latents(codes, nfe, random, mask)
+
+    def stream(
+        self,
+        codes: np.ndarray,
+        nfe: int | None = None,
+        seed: int = 0,
+        chunking: Chunking | None = None,
+    ) -> Iterator[np.ndarray]:
+        """The samples of `resynthesize` in consecutive pieces (·,) as they are made.
+
+        With `chunking`, codes longer than a chunk go through network and decoder in overlapping
+        chunks; the codes apart, no more than two chunks or so are held at once. Noise belongs to
+        `seed` and the frame, so chunks agree on it where they overlap, but it is not the noise of
+        the same call without chunks. What `resynthesize` raises is raised before this returns.
+        """
+        batch, nfe = self.read(codes), self._nfe(nfe)
+        frames = batch.shape[2]
+        spans = [range(frames)] if chunking is None else chunking.spans(frames)
+        if chunking is None or len(spans) == 1:
+            return iter([self.decode(self.latents(batch, nfe, [seed])).samples])
+
+        def made(span: range) -> Tensor:
+            random = FrameRandom(seed, span.start, self.device)
+            return self._latents(batch[:, :, span.start : span.stop], nfe, random, None)
+
+        latents = stitch(map(made, spans), spans)
+        pieces = decode_stream(latents, self.codec.decode, self.spec.hop, chunking.overlap)
+        return (piece[0, 0].float().cpu().numpy() for piece in pieces)
+
+    def resynthesize(
+        self,
+        codes: np.ndarray,
+        nfe: int | None = None,
+        seed: int = 0,
+        chunking: Chunking | None = None,
+    ) -> Audio:
         """Coarse codes (c,T) or (T,) to a waveform at the codec's rate, T · hop samples.
 
-        More levels than the model takes are ignored. Raises UserError for codes out of range,
-        of a wrong shape or without frames, and for an NFE out of range.
+        More levels than the model takes are ignored. `chunking` bounds the memory; see `stream`.
+        Raises UserError as `read` does, and for an NFE out of range.
         """
-        levels = np.atleast_2d(np.asarray(codes))
-        batch = torch.from_numpy(levels.astype(np.int64))[None]
-        latents = self.latents(batch, self.default_nfe if nfe is None else nfe, [seed])
-        return self.decode(latents)
+        pieces = list(self.stream(codes, nfe, seed, chunking))
+        return Audio(np.concatenate(pieces), self.spec.sample_rate)
+
+    def resynthesize_batch(
+        self, codes: Sequence[np.ndarray], nfe: int | None = None, *, seeds: Sequence[int]
+    ) -> list[Audio]:
+        """`resynthesize` of several items at once: the same waveforms but for rounding.
+
+        `codes` are (c,T) or (T,) each, of any lengths; `seeds` one for each. The network runs on
+        all of them together, the decoder on those of equal length. Raises UserError likewise.
+        """
+        if not codes:
+            return []
+        items = [self.read(item) for item in codes]
+        lengths = torch.tensor([item.shape[2] for item in items])
+        longest = int(lengths.max())
+        padded = torch.cat([F.pad(item, (0, longest - item.shape[2])) for item in items])
+        mask = torch.arange(longest) < lengths[:, None]
+        latents = self.latents(padded, self._nfe(nfe), seeds, None if mask.all() else mask)
+        made: dict[int, Audio] = {}
+        for length in lengths.unique().tolist():
+            members = (lengths == length).nonzero()[:, 0].tolist()
+            made |= zip(members, self._decode(latents[members, :length]), strict=True)
+        return [made[index] for index in range(len(items))]
 
     def decode(self, latents: Tensor) -> Audio:
         """Latents (1,T,D) to a waveform."""
-        samples = self.codec.decode(latents)[0, 0].float().cpu().numpy()
-        return Audio(samples, self.spec.sample_rate)
+        return self._decode(latents)[0]
 
-    def coarse_codes(self, audio: Audio) -> np.ndarray:
-        """Encode `audio` (any rate) and keep the coarse levels, (c,T) int64."""
+    def coarse_codes(self, audio: Audio, chunking: Chunking | None = None) -> np.ndarray:
+        """Encode `audio` (any rate) and keep the coarse levels, (c,T) int64.
+
+        `chunking` does it a chunk at a time with an overlap of context; see `encode_codes`.
+        Raises UserError for audio without samples.
+        """
         samples = resample(audio, self.spec.sample_rate).samples
-        missing = -len(samples) % self.spec.hop
-        padded = torch.from_numpy(np.pad(samples, (0, missing)))[None, None]
-        return self.codec.encode(padded).codes[0, : self.num_coarse].cpu().numpy()
+        padded = torch.from_numpy(np.pad(samples, (0, -len(samples) % self.spec.hop)))[None, None]
+        sizes = (chunking.chunk, chunking.overlap) if chunking else ()
+        codes = encode_codes(self.codec, padded, *sizes)
+        return codes[0, : self.num_coarse].cpu().numpy()
 
-    def _check_codes(self, codes: Tensor) -> None:
-        if codes.ndim != 3 or codes.shape[1] < self.num_coarse or not codes.shape[2]:
-            raise UserError(
-                f"codes: need at least {self.num_coarse} levels and one frame, got shape "
-                f"{tuple(codes.shape[1:])} as (levels, frames)"
-            )
-        low, high = int(codes.min()), int(codes.max())
-        if low < 0 or high >= self.spec.codebook_size:
-            raise UserError(
-                f"codes: values from {low} to {high} lie outside 0 … {self.spec.codebook_size - 1} "
-                f"of codec {self.spec.name}"
-            )
+    @torch.inference_mode()
+    def _latents(
+        self, codes: Tensor, nfe: int, random: SampleRandom, mask: Tensor | None
+    ) -> Tensor:
+        cond = Condition(codes[:, : self.num_coarse].to(self.device), self.space, mask)
+        return self.method.resynthesize(self.network, cond, self.check_nfe(nfe), random)
+
+    def _decode(self, latents: Tensor) -> list[Audio]:
+        samples = self.codec.decode(latents)[:, 0].float().cpu().numpy()
+        return [Audio(row, self.spec.sample_rate) for row in samples]
+
+    def _nfe(self, nfe: int | None) -> int:
+        return self.default_nfe if nfe is None else self.check_nfe(nfe)
 
 
 def _weights(checkpoint: Checkpoint, kind: str, where: str) -> dict[str, Any]:

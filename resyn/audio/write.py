@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
+from collections.abc import Iterable
 
 import numpy as np
 import soundfile
@@ -32,6 +35,30 @@ def encode_flac(samples: np.ndarray, sample_rate: int) -> bytes:
 def write_wav(storage: Storage, name: str, audio: Audio) -> None:
     """Write `audio` as a 16-bit WAV file; samples beyond full scale are clipped."""
     storage.write_bytes(name, _encode(to_pcm16(audio.samples), audio.sample_rate, "WAV"))
+
+
+def write_wav_pieces(
+    storage: Storage, name: str, pieces: Iterable[np.ndarray], sample_rate: int
+) -> int:
+    """`write_wav` of consecutive `pieces` (·,), one at a time in memory; returns the samples.
+
+    The file appears when it is complete. A local file of the process holds it until then.
+    """
+    samples = 0
+    with tempfile.TemporaryFile() as whole:
+        with soundfile.SoundFile(whole, "w", sample_rate, 1, "PCM_16", format="WAV") as made:
+            for piece in pieces:
+                made.write(to_pcm16(piece))
+                samples += len(piece)
+        whole.seek(0)
+        storage.fs.makedirs(storage.root, exist_ok=True)
+        # An object appears when its handle closes; a file while it is being written.
+        partial = f"{name}.partial" if storage.is_local else name
+        with storage.open(partial, "wb") as target:
+            shutil.copyfileobj(whole, target)
+        if storage.is_local:
+            storage.fs.mv(storage.path(partial), storage.path(name))
+    return samples
 
 
 def _encode(samples: np.ndarray, sample_rate: int, container: str) -> bytes:

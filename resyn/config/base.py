@@ -47,8 +47,13 @@ class Settings(BaseModel):
 
     def fingerprint(self, exclude: set[str] | None = None) -> str:
         """Sixteen hex digits that name the recipe; `exclude` drops what is not part of it."""
-        text = json.dumps(self.model_dump(mode="json", exclude=exclude), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint_of(self.model_dump(mode="json", exclude=exclude))
+
+
+def fingerprint_of(tree: Mapping[str, Any]) -> str:
+    """Sixteen hex digits that name plain values, whatever their order."""
+    text = json.dumps(tree, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:

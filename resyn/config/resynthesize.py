@@ -19,6 +19,14 @@ class ResynthesizeConfig(Settings):
     nfe: int | None = Field(default=None, ge=1)
     """Network evaluations; None takes the method's own default."""
     seed: int = 0
+    sampling: tuple[str, ...] = ()
+    """Sampling settings of the method, as `name=value`: `guidance=2`, `temperature=0.8`."""
+    chunk_seconds: float | None = Field(default=None, gt=0)
+    """Longest stretch that is made at once; None makes every utterance whole."""
+    overlap_seconds: float = Field(default=2.0, ge=0)
+    """What neighbouring chunks share: context, and a cross-fade in its middle."""
+    batch_size: int = Field(default=1, ge=1)
+    """Utterances that go through the network together; longer ones than a chunk go alone."""
     codec_weights: str | None = None
     weights: str = "ema"
     """`ema` or `raw`."""

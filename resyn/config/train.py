@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from resyn.config.base import Settings
+from resyn.config.base import Settings, fingerprint_of
 from resyn.methods import Method, parse_method
+from resyn.methods.base import recipe_of
 from resyn.models.shape import TransformerShape
 
 
@@ -106,7 +107,9 @@ class TrainConfig(Settings):
         Nor the number of steps: a finished run may be extended, and its rate then decays anew
         towards the new end.
         """
-        return self.fingerprint(exclude={"run", "tracking", "output", "shards", "codec", "steps"})
+        apart = {"method", "run", "tracking", "output", "shards", "codec", "steps"}
+        tree = self.model_dump(mode="json", exclude=apart)
+        return fingerprint_of(tree | {"method": recipe_of(self.typed_method)})
 
     @property
     def typed_method(self) -> Method:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from resyn.errors import UserError
-from resyn.methods.base import Method, ResynthesisMethod
+from resyn.methods.base import Method, ResynthesisMethod, hyper_parameters
 from resyn.methods.coarse_to_fine import CoarseToFine
 from resyn.methods.codec_autoencoder import CodecAutoencoder
 from resyn.methods.regression import OneStepRegression
@@ -34,4 +34,23 @@ def parse_method(tree: Mapping[str, Any]) -> Method:
     return TypeAdapter(METHODS[name]).validate_python(fields)
 
 
-__all__ = ["METHODS", "Method", "ResynthesisMethod", "parse_method"]
+def change_sampling(method: ResynthesisMethod, changes: Mapping[str, Any]) -> ResynthesisMethod:
+    """`method` with some of its `sampling_settings` replaced, for a network already trained.
+
+    Raises UserError for a setting that needs training anew, is unknown, or has a wrong value.
+    """
+    allowed: frozenset[str] = getattr(method, "sampling_settings", frozenset())
+    for key in changes:
+        if key not in allowed:
+            known = ", ".join(sorted(allowed)) or "none"
+            raise UserError(f"sampling {key}: {method.name} has no such setting; it has: {known}")
+    fields = hyper_parameters(method) | dict(changes)
+    try:
+        return TypeAdapter(type(method)).validate_python(fields)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"]) or ", ".join(changes)
+        raise UserError(f"sampling {where}: {fault['msg']} (got {dict(changes)})") from error
+
+
+__all__ = ["METHODS", "Method", "ResynthesisMethod", "change_sampling", "parse_method"]

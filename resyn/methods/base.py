@@ -6,13 +6,15 @@ averaged weights and a test's oracle all fit.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, cast, runtime_checkable
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
+from resyn.errors import UserError
 from resyn.models.shape import TransformerShape
 from resyn.models.transformer import Transformer
 from resyn.randomness import SampleRandom
@@ -20,6 +22,9 @@ from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network,
 
 #: Pydantic settings of every method's dataclass: an unknown hyper-parameter is an error.
 STRICT = ConfigDict(extra="forbid")
+
+#: Coarse levels given, the paper's c (its footnote 2).
+NumCoarse = Annotated[int, Field(ge=1)]
 
 
 @runtime_checkable
@@ -79,13 +84,30 @@ class ResynthesisMethod(Method, Protocol):
 class TransformerMethod:
     """What the methods on the one Transformer have in common; they supply `network_io`."""
 
+    sampling_settings: ClassVar[frozenset[str]] = frozenset()
+    """Hyper-parameters that may be changed on a trained model."""
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Hyper-parameters beyond the paper that do nothing at their defaults; see `recipe_of`."""
+
+    num_coarse: int
+
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """The ends of the network."""
         raise NotImplementedError
 
     def build_network(self, spec: CodecSpec, shape: TransformerShape) -> nn.Module:
-        """A fresh Transformer."""
+        """A fresh Transformer. Raises UserError when `spec` has too few codebooks."""
+        most = self.max_coarse(spec)
+        if self.num_coarse > most:
+            raise UserError(
+                f"method.num_coarse {self.num_coarse}: this method takes 1 to {most} of the "
+                f"{spec.num_codebooks} codebooks of {spec.name}"
+            )
         return Transformer(self.network_io(spec), shape)
+
+    def max_coarse(self, spec: CodecSpec) -> int:
+        """The most coarse levels that leave something to do."""
+        return spec.num_codebooks
 
     def report(self) -> Mapping[str, float]:
         """Nothing is derived."""
@@ -108,3 +130,24 @@ def latents_only(batch: LatentBatch | AudioBatch, name: str) -> LatentBatch:
     if not isinstance(batch, LatentBatch):
         raise TypeError(f"method {name} trains on LatentBatch, got {type(batch).__name__}")
     return batch
+
+
+def hyper_parameters(method: Method) -> dict[str, Any]:
+    """The fields of the method's dataclass, by name."""
+    return {field.name: getattr(method, field.name) for field in _fields(method)}
+
+
+def recipe_of(method: Method) -> dict[str, Any]:
+    """Name and hyper-parameters of `method`; `options` only where they differ from the default.
+
+    So an option that is off leaves the fingerprints of earlier recipes as they were.
+    """
+    options: frozenset[str] = getattr(method, "options", frozenset())
+    off = {f.name for f in _fields(method) if getattr(method, f.name) == f.default} & options
+    named = {k: v for k, v in hyper_parameters(method).items() if k not in off}
+    return {"name": method.name, **named}
+
+
+def _fields(method: Method) -> tuple[dataclasses.Field[Any], ...]:
+    """The dataclass fields; every method is a dataclass, which its protocol cannot say."""
+    return dataclasses.fields(cast("Any", method))

@@ -1,16 +1,22 @@
-"""Coarse-to-fine: predict each level's codes from the levels before it (paper, Eq. 2)."""
+"""Coarse-to-fine: predict each level's codes from the levels before it (paper, Eq. 2).
+
+All frames of a level are chosen in one pass, as the paper does. Choosing a level in several passes,
+surest frames first (MaskGIT), has no place here: training shows the network whole levels only, so
+half a level at its input would be nothing that it ever learnt to read.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
+from resyn.methods.base import STRICT, NumCoarse, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.types import (
     AudioBatch,
@@ -31,9 +37,18 @@ class CoarseToFine(TransformerMethod):
     title: ClassVar[str] = "Coarse-to-fine"
     columns: ClassVar[frozenset[str]] = frozenset({"codes"})
 
-    num_coarse: int = 1
-    temperature: float = 0.0
+    sampling_settings: ClassVar[frozenset[str]] = frozenset({"temperature", "top_k"})
+    options: ClassVar[frozenset[str]] = frozenset({"top_k"})
+
+    num_coarse: NumCoarse = 1
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Sampling temperature of the codes; 0 takes the most probable."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Draw among this many most probable codes of each frame; 0 among all. Needs a temperature."""
+
+    def __post_init__(self) -> None:
+        if self.top_k and not self.temperature:
+            raise ValueError("top_k needs a temperature above 0: without one nothing is drawn")
 
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """Summed codebook vectors in, logits of the next level out, one stage per level."""
@@ -61,6 +76,10 @@ class CoarseToFine(TransformerMethod):
         """One evaluation per missing level."""
         return spec.num_codebooks - self.num_coarse
 
+    def max_coarse(self, spec: CodecSpec) -> int:
+        """One level at least must be missing."""
+        return spec.num_codebooks - 1
+
     def default_nfe(self, spec: CodecSpec) -> int:
         """All missing levels."""
         return self.max_nfe(spec)
@@ -77,10 +96,13 @@ class CoarseToFine(TransformerMethod):
 
     def _choose(self, logits: Tensor, random: SampleRandom) -> Tensor:
         """Arg-max, or a draw at `temperature` by the Gumbel trick: (B,T,V) to (B,T)."""
-        if self.temperature > 0:
-            uniform = random.uniform(*logits.shape[1:]).clamp(1e-7, 1 - 1e-7)
-            logits = logits / self.temperature - uniform.log().neg().log()
-        return logits.argmax(-1)
+        if not self.temperature:
+            return logits.argmax(-1)
+        if 0 < self.top_k < logits.shape[-1]:
+            least = logits.topk(self.top_k, dim=-1).values[..., -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        uniform = random.uniform(*logits.shape[1:]).clamp(1e-7, 1 - 1e-7)
+        return (logits / self.temperature - uniform.log().neg().log()).argmax(-1)
 
 
 def prefix_embedding(space: LatentSpace, codes: Tensor, level: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
+from resyn.methods.base import STRICT, NumCoarse, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network, NetworkIO
 
@@ -21,7 +21,9 @@ class OneStepRegression(TransformerMethod):
     title: ClassVar[str] = "One-step regression"
     columns: ClassVar[frozenset[str]] = frozenset({"codes", "z"})
 
-    num_coarse: int = 1
+    options: ClassVar[frozenset[str]] = frozenset({"residual"})
+
+    num_coarse: NumCoarse = 1
     residual: float = 0.0
     """Above 0, f(x1) is x1 plus this many times the network: the same functions, learned sooner."""
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from resyn.codec.base import CodecSpec
-from resyn.methods.base import STRICT, TransformerMethod, latents_only, masked_mean
+from resyn.methods.base import STRICT, NumCoarse, TransformerMethod, latents_only, masked_mean
 from resyn.randomness import SampleRandom
 from resyn.sampling.bridge import walk_bridge
-from resyn.schedules.bridge import BridgeMode, BridgeSchedule
+from resyn.schedules.bridge import BridgeMode, BridgeSchedule, GridSpacing
 from resyn.types import AudioBatch, Condition, LatentBatch, LossOutput, Network, NetworkIO
 
 
@@ -26,17 +27,34 @@ class SchroedingerBridge(TransformerMethod):
     title: ClassVar[str] = "Schrödinger Bridge"
     columns: ClassVar[frozenset[str]] = frozenset({"codes", "z"})
 
-    num_coarse: int = 1
+    sampling_settings: ClassVar[frozenset[str]] = frozenset({"grid", "start", "guidance"})
+    options: ClassVar[frozenset[str]] = sampling_settings | {"condition_dropout", "start_share"}
+
+    num_coarse: NumCoarse = 1
     mode: BridgeMode = "i2sb"
     beta_max: float = 0.3
     num_steps: int = 1000
-    latent_scale: float = 1.0
+    latent_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Factor on normalised latents; larger means less noise relative to the signal."""
-    start_share: float = 0.0
+    start_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the items trained at x1 itself, where every walk starts, beyond the paper's uniform
     draw: it makes one evaluation good after little training."""
     ode: bool = False
     """Drop the noise in marginal and posterior alike."""
+    grid: GridSpacing = "uniform"
+    """How the steps of a walk are spread; `quadratic` and `sigma` are denser near z."""
+    start: Literal["x1", "estimate"] = "x1"
+    """Where a walk leaves from: x1, or the estimate that its own first evaluation makes there."""
+    guidance: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    """Classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the condition. Any
+    other value than 1 costs a second evaluation per step, which NFE does not count."""
+    condition_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of training items whose condition x1 is zero (the mean latent); guidance needs some."""
+
+    def __post_init__(self) -> None:
+        _ = self.schedule
+        if self.guidance != 1 and not self.condition_dropout:
+            raise ValueError("guidance needs a model trained with condition_dropout above 0")
 
     @cached_property
     def schedule(self) -> BridgeSchedule:
@@ -62,7 +80,10 @@ class SchroedingerBridge(TransformerMethod):
         xt = weight_x0 * x0 + weight_x1 * x1
         if not self.ode:
             xt = xt + std * random.normal(*x0.shape[1:])
-        predicted = net(xt, t, x1, cond.mask, random)
+        given = x1
+        if self.condition_dropout:
+            given = x1 * (random.uniform() >= self.condition_dropout)[:, None, None]
+        predicted = net(xt, t, given, cond.mask, random)
         error = (predicted - (xt - x0) / sigma).square().mean(-1)
         latent = (xt - sigma * predicted - x0).detach().square().mean(-1) / self.latent_scale**2
         return LossOutput(
@@ -87,18 +108,23 @@ class SchroedingerBridge(TransformerMethod):
         return 4
 
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
-        """z (B,T,D) in codec units after `nfe` evaluations, reproducible per item from its seed."""
+        """z (B,T,D) in codec units in `nfe` steps, reproducible per item from its seed."""
         x1 = self.latent_scale * cond.x1
 
         def predict_x0(xt: Tensor, step: int) -> Tensor:
             t = torch.full((len(xt),), (step + 1) / self.num_steps, device=xt.device)
-            return xt - self.schedule.std(step) * net(xt, t, x1, cond.mask)
+            epsilon = net(xt, t, x1, cond.mask)
+            if self.guidance != 1:
+                free = net(xt, t, torch.zeros_like(x1), cond.mask)
+                epsilon = free + self.guidance * (epsilon - free)
+            return xt - self.schedule.std(step) * epsilon
 
         def noise() -> Tensor:
             return random.normal(*x1.shape[1:])
 
-        grid = self.schedule.grid(nfe)
-        x0 = walk_bridge(predict_x0, x1, grid, self.schedule, None if self.ode else noise)
+        steps = self.schedule.grid(nfe, self.grid)
+        drawn = None if self.ode else noise
+        x0 = walk_bridge(predict_x0, x1, steps, self.schedule, drawn, self.start == "estimate")
         return cond.space.denormalise(x0 / self.latent_scale)
 
     def report(self) -> Mapping[str, float]:
