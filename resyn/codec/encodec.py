@@ -1,7 +1,7 @@
 """EnCodec at 24 kHz and 6 kbit/s: 8 codebooks of 1024, 128 wide, 75 frames a second.
 
-The only importer of the `encodec` package. The package's metadata states CC-BY-NC 4.0, its
-source files another licence: a user of these weights should settle that for themselves.
+With `encodec_stream` the only importer of the `encodec` package. Its metadata states CC-BY-NC 4.0,
+its source files another licence: a user of these weights should settle that for themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 
 from resyn.codec.base import Codec, CodecSpec
+from resyn.codec.encodec_stream import CHUNK_FRAMES, EncoderStream
 from resyn.errors import UserError
 from resyn.types import CodecFrames
 
@@ -57,14 +58,19 @@ class EncodecCodec:
     def encode(self, audio: Tensor) -> CodecFrames:
         """(B,1,S), S a multiple of 320, to z (B,T,128) and codes (B,8,T) on the codec's device.
 
-        Clips of fewer than 8 frames depend on what pads them, because the network reflects its
-        first frames. Raises ValueError for another shape.
+        Memory does not grow with S but for z and codes themselves. Clips of fewer than 8 frames
+        depend on what pads them, because the network reflects its first frames. Raises ValueError
+        for another shape.
         """
         if audio.dim() != 3 or audio.shape[1] != 1 or audio.shape[2] % _HOP:
             raise ValueError(f"audio must be (B,1,S), S a multiple of {_HOP}, not {audio.shape}")
-        latents = self._network.encoder(audio.to(self._device))
-        codes = self._network.quantizer.vq.encode(latents, n_q=NUM_CODEBOOKS)
-        return CodecFrames(z=latents.transpose(1, 2).contiguous(), codes=codes.transpose(0, 1))
+        stream = EncoderStream(self._network.encoder)
+        latents, codes = [], []
+        for chunk in audio.split(CHUNK_FRAMES * _HOP, dim=2):
+            z = stream(chunk.to(self._device))
+            latents.append(z.transpose(1, 2))
+            codes.append(self._network.quantizer.vq.encode(z, n_q=NUM_CODEBOOKS).transpose(0, 1))
+        return CodecFrames(z=torch.cat(latents, dim=1), codes=torch.cat(codes, dim=2))
 
     @torch.inference_mode()
     def dequantize(self, codes: Tensor) -> Tensor:

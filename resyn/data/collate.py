@@ -22,21 +22,15 @@ def latent_batch(
     codes alone never look at it.
     """
     columns = [name for name in ("codes", "z") if name in reader.columns]
-    rows = [reader.read(crop.segment, columns) for crop in crops]
-    spans = [slice(crop.start, crop.start + frames) for crop in crops]
-    codes = [
-        _fit(_required(row.codes)[:, span].T, frames) for row, span in zip(rows, spans, strict=True)
-    ]
+    rows = [reader.read(crop.segment, columns, crop.start, frames) for crop in crops]
+    codes = [_fit(_required(row.codes).T, frames) for row in rows]
     codes_tensor = torch.from_numpy(np.stack(codes).astype(np.int64)).transpose(1, 2).contiguous()
     if "z" in columns:
-        z = [_fit(_required(row.z)[span], frames) for row, span in zip(rows, spans, strict=True)]
+        z = [_fit(_required(row.z), frames) for row in rows]
         z_tensor = torch.from_numpy(np.stack(z).astype(np.float32))
     else:
         z_tensor = space.embed(codes_tensor)
-    lengths = [
-        min(frames, _required(row.codes).shape[1] - crop.start)
-        for row, crop in zip(rows, crops, strict=True)
-    ]
+    lengths = [_required(row.codes).shape[1] for row in rows]
     return LatentBatch(z_tensor, codes_tensor, space, _mask(lengths, frames))
 
 
@@ -45,8 +39,8 @@ def audio_batch(reader: ShardReader, crops: Sequence[Crop], frames: int) -> Audi
     hop = reader.spec.hop
     rows = []
     for crop in crops:
-        audio = _required(reader.read(crop.segment, ["audio"]).audio)
-        rows.append(_fit(audio[crop.start * hop : (crop.start + frames) * hop], frames * hop))
+        audio = _required(reader.read(crop.segment, ["audio"], crop.start, frames).audio)
+        rows.append(_fit(audio, frames * hop))
     return AudioBatch(torch.from_numpy(np.stack(rows).astype(np.float32))[:, None])
 
 
