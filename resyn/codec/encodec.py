@@ -43,9 +43,12 @@ class EncodecCodec:
         self.spec = spec
         self._device = torch.device(device)
         network.quantizer.vq.layers = network.quantizer.vq.layers[:NUM_CODEBOOKS]
-        for module in network.modules():
+        for module in list(network.modules()):
             if hasattr(module, "weight_g"):
                 remove_weight_norm(module)
+            for name, child in module.named_children():
+                if isinstance(child, nn.ELU):
+                    setattr(module, name, _Elu())
         self._network = network.eval().requires_grad_(False).to(self._device)
         self._codebooks = torch.stack([cast(Tensor, book.embed) for book in _books(network)])
 
@@ -85,6 +88,17 @@ class EncodecCodec:
         return self._network.decoder(latents.to(self._device).transpose(1, 2))
 
 
+class _Elu(nn.Module):
+    """ELU within 6e-8 of torch's, whose `expm1` takes half of the encoder's time on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return F.elu(x)
+        # exp(x) - 1 >= x, with equality at 0, so the larger of the two is right on both sides.
+        negative = x.clamp(max=0).exp_().sub_(1)
+        return torch.maximum(x, negative, out=negative)
+
+
 def load_encodec(weights: str | None, device: str) -> Codec:
     """The trained network, from the file `weights` or from the package's own download.
 
@@ -107,11 +121,17 @@ def load_encodec_random(weights: str | None, device: str) -> Codec:
             f"--codec-weights {weights}: encodec_24khz_random makes its own; drop the flag or "
             "use --codec encodec_24khz"
         )
+    network = random_network()
+    return EncodecCodec(network, _spec("encodec_24khz_random", _digest(network), True), device)
+
+
+def random_network() -> EncodecModel:
+    """The package's own network with the weights of `encodec_24khz_random`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         network = _untrained()
         _enliven(network)
-    return EncodecCodec(network, _spec("encodec_24khz_random", _digest(network), True), device)
+    return network
 
 
 def _books(network: EncodecModel) -> list[EuclideanCodebook]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from encodec import EncodecModel
 from torch import Tensor
 
 from resyn.codec import encodec
-from resyn.codec.encodec import EncodecCodec, load_encodec_random
+from resyn.codec.encodec import EncodecCodec, load_encodec_random, random_network
 from resyn.codec.encodec_stream import CHUNK_FRAMES, EncoderStream
 from tests.peak_memory import peak_growth
 
@@ -26,16 +27,22 @@ def codec() -> EncodecCodec:
     return loaded
 
 
+@pytest.fixture(scope="module")
+def published() -> EncodecModel:
+    """The package's own network, untouched, with the same weights."""
+    return random_network().eval()
+
+
 def clip(make_tone: Tone, frames: int, seed: int = 0) -> Tensor:
     samples = make_tone(frames * HOP / 24_000, 24_000, seed)
     return torch.from_numpy(samples)[None, None]
 
 
 @torch.inference_mode()
-def whole(codec: EncodecCodec, audio: Tensor) -> tuple[Tensor, Tensor]:
-    """The package's own encoder and quantiser on all of `audio` at once."""
-    latents = codec._network.encoder(audio)
-    codes = codec._network.quantizer.vq.encode(latents, n_q=8)
+def whole(network: EncodecModel, audio: Tensor) -> tuple[Tensor, Tensor]:
+    """The package's encoder and quantiser on all of `audio` at once."""
+    latents = network.encoder(audio)
+    codes = network.quantizer.vq.encode(latents, n_q=8)
     return latents.transpose(1, 2), codes.transpose(0, 1)
 
 
@@ -51,21 +58,23 @@ def agreement(found: Tensor, expected: Tensor) -> float:
     "cuts", [[30, 30, 30, 30], [8, 1, 1, 1, 50, 3, 56], [119, 1], [120]], ids=str
 )
 def test_any_chunks_give_what_the_whole_gives(
-    codec: EncodecCodec, make_tone: Tone, cuts: Sequence[int]
+    published: EncodecModel, make_tone: Tone, cuts: Sequence[int]
 ) -> None:
     audio = clip(make_tone, 120)
-    stream = EncoderStream(codec._network.encoder)
+    stream = EncoderStream(published.encoder)
     with torch.inference_mode():
         parts = [stream(chunk) for chunk in audio.split([cut * HOP for cut in cuts], dim=2)]
-    expected, _ = whole(codec, audio)
+    expected, _ = whole(published, audio)
     assert relative_error(torch.cat(parts, dim=2).transpose(1, 2), expected) < 1e-4
 
 
-def test_a_long_segment_has_the_codes_of_the_whole(codec: EncodecCodec, make_tone: Tone) -> None:
+def test_a_long_segment_has_the_codes_of_the_whole(
+    codec: EncodecCodec, published: EncodecModel, make_tone: Tone
+) -> None:
     """Two chunks, and a last one that is shorter."""
     audio = clip(make_tone, 2 * CHUNK_FRAMES + 40)
     frames = codec.encode(audio)
-    z, codes = whole(codec, audio)
+    z, codes = whole(published, audio)
     assert relative_error(frames.z, z) < 1e-4
     assert agreement(frames.codes, codes) >= 0.9999
 
