@@ -15,7 +15,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def report_speed(
-    name: str, ours: Callable[[], object], other: Callable[[], object], rounds: int = 7
+    name: str, ours: Callable[[], object], other: Callable[[], object], rounds: int
 ) -> None:
     """Print how many times as fast as `other` `ours` is."""
     ours(), other()

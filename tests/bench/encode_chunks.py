@@ -5,19 +5,21 @@ The naive loop is what the package's own user writes: `model.encode` on each fil
 
 from __future__ import annotations
 
+import statistics
+
 import torch
 from encodec import EncodecModel
 from torch import Tensor
 
 from resyn.codec import encodec
-from resyn.codec.encodec import EncodecCodec, load_encodec_random
+from resyn.codec.encodec import EncodecCodec, load_encodec_random, random_network
 from tests.conftest import tone
 from tests.interleaved import report_speed, seconds
 from tests.peak_memory import peak_growth
 
-LENGTHS = (16, 24, 32)
-CHUNKS = (0.5, 1, 2, 4, 8)
-ROUNDS = 7
+LENGTHS = (16, 24)
+BATCHES, CHUNKS = (1, 4), (1, 2, 4)
+ROUNDS = 5
 
 
 def main() -> None:
@@ -25,7 +27,7 @@ def main() -> None:
     torch.set_num_threads(1)
     codec = load_encodec_random(None, "cpu")
     assert isinstance(codec, EncodecCodec)
-    model = codec._network
+    model = random_network().eval()
     model.set_target_bandwidth(6.0)
     files = [torch.from_numpy(tone(s, 24_000, s))[None, None] for s in LENGTHS]
 
@@ -45,7 +47,7 @@ def main() -> None:
         print(f"peak memory, {length} s: {sizes[0]:.0f} MiB in chunks, {sizes[1]:.0f} MiB whole")
     report_speed("chunked ÷ naive, speed", chunked, naive, ROUNDS)
     report_speed("chunked ÷ chunked (control)", chunked, chunked, ROUNDS)
-    sweep(codec, files[-1])
+    sweep(codec, files[0][..., : 8 * 24_000])
 
 
 @torch.inference_mode()
@@ -56,16 +58,19 @@ def naive_encode(model: EncodecModel, audio: Tensor) -> Tensor:
 
 
 def sweep(codec: EncodecCodec, audio: Tensor) -> None:
-    """Print the speed by length of chunk: the best of interleaved runs."""
-    tuned, best = encodec.CHUNK_FRAMES, dict.fromkeys(CHUNKS, 1e9)
+    """Print the speed by size of batch and length of chunk: medians of interleaved runs."""
+    tuned = encodec.CHUNK_FRAMES
+    took: dict[tuple[int, float], list[float]] = {(b, c): [] for b in BATCHES for c in CHUNKS}
     for _ in range(ROUNDS):
-        for chunk in CHUNKS:
+        for (size, chunk), found in took.items():
             encodec.CHUNK_FRAMES = round(chunk * 75)
-            best[chunk] = min(best[chunk], seconds(lambda: codec.encode(audio)))
+            batch = audio.repeat(size, 1, 1)
+            found.append(seconds(lambda batch=batch: codec.encode(batch)) / size)
     encodec.CHUNK_FRAMES = tuned
     length = audio.shape[-1] / 24_000
-    shown = ", ".join(f"{chunk:g} s: {length / took:.1f}" for chunk, took in best.items())
-    print(f"times real time by chunk (best of {ROUNDS}): {shown}")
+    for size in BATCHES:
+        speeds = (f"{c:g} s: {length / statistics.median(took[size, c]):.1f}" for c in CHUNKS)
+        print(f"times real time by chunk, batches of {size}: " + ", ".join(speeds))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tests.conftest import tone
 from tests.interleaved import print_ratios, seconds
 
 CODEC = "encodec_24khz_random"
-FILES, SECONDS, PER_UNIT, CORES, ROUNDS = 64, 10, 4, 2, 5
+FILES, SECONDS, PER_UNIT, CORES, ROUNDS = 48, 10, 4, 2, 4
 COLUMNS = ("codes", "z")
 
 
@@ -47,7 +47,7 @@ def main() -> None:
         ensure_ray(num_cpus=CORES)
         context = get_context("spawn")
         with ProcessPoolExecutor(CORES, context, initializer=loaded_codec) as pool:
-            list(pool.map(bare_loop, [1] * CORES))
+            list(pool.map(bare_loop, [8] * CORES))
             measure(folder, pool)
     ray.shutdown()
 
@@ -57,7 +57,7 @@ def measure(folder: Path, pool: ProcessPoolExecutor) -> None:
     threads, processes, starts = [], [], []
     shares = [FILES // CORES] * CORES
     codec = loaded_codec()
-    bare_loop(1)
+    bare_loop(8)
     for number in range(ROUNDS):
         torch.set_num_threads(CORES)
         one = FILES * SECONDS / seconds(lambda: bare_loop(FILES))
