@@ -15,6 +15,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from resyn.errors import UserError
 
+#: An object store's reader fetches this much (bytes) beyond what is asked for. fsspec's own
+#: choice for S3 is 50 MiB, which turns every look at a header into a download.
+READ_AHEAD = 2**20
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -45,9 +49,13 @@ class Storage:
         """True when a file or folder is there."""
         return bool(self.fs.exists(self.path(name)))
 
-    def open(self, name: str, mode: str = "rb") -> IO[bytes]:
-        """Open a file for reading or writing bytes."""
-        return cast("IO[bytes]", self.fs.open(self.path(name), mode))
+    def open(self, name: str, mode: str = "rb", read_ahead: int = READ_AHEAD) -> IO[bytes]:
+        """Open a file for reading or writing bytes.
+
+        A file read from an object store is fetched as it is read, `read_ahead` bytes at a time.
+        """
+        settings = {"block_size": read_ahead} if mode == "rb" else {}
+        return cast("IO[bytes]", self.fs.open(self.path(name), mode, **settings))
 
     def read_bytes(self, name: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, BinaryIO, Self, cast
 
@@ -36,6 +38,43 @@ def detect_format(head: bytes) -> str:
     raise AudioFault("magic", f"starts with {head[:4]!r}: not FLAC, WAV, OGG or MP3")
 
 
+class _Source:
+    """What libsndfile reads from. It calls back through C, where an exception would be printed and
+    forgotten, and a broken connection taken for the end of the file; so `error` keeps it.
+    """
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self.error: Exception | None = None
+
+    def read(self, count: int) -> bytes:
+        try:
+            return self._handle.read(count)
+        except Exception as error:
+            self.error = error
+            return b""
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        # A damaged header may ask for a place before the file's start; libsndfile looks where it
+        # has come to.
+        with suppress(ValueError):
+            self._handle.seek(offset, whence)
+        return self.tell()
+
+    def tell(self) -> int:
+        return self._handle.tell()
+
+    def check(self) -> None:
+        """Raises what reading raised."""
+        if self.error is not None:
+            raise self.error
+
+
 class _OneWaySoundFile(soundfile.SoundFile):
     """soundfile seeks after every read and clips reads to the header's length; this does not."""
 
@@ -50,19 +89,21 @@ class AudioStream:
     FLAC, and decoding costs a few thousandths of what encoding does. So the samples at a position
     are a function of the file's bytes alone. Multi-channel audio is averaged.
 
-    `handle` must be seekable; `size` is its length in bytes. Raises AudioFault `empty`, `magic`
-    or `decode`.
+    `handle` must be seekable; it is read as the samples are, never as a whole. `size` is its
+    length in bytes. Raises AudioFault `empty`, `magic` or `decode`, and what `handle` raises.
     """
 
     def __init__(self, handle: IO[bytes], size: int) -> None:
         self.size = size
         self.format = detect_format(handle.read(16))
         handle.seek(0)
-        self._handle = handle
+        self._source = _Source(handle)
         try:
-            self._file = _OneWaySoundFile(cast(BinaryIO, handle))
+            self._file = _OneWaySoundFile(cast(BinaryIO, self._source))
         except soundfile.LibsndfileError as error:
+            self._source.check()
             raise AudioFault("decode", f"{self.format} header: {error.error_string}") from error
+        self._source.check()
         self.sample_rate = self._file.samplerate
         self.position = 0
         self._block = max(1, BLOCK_VALUES // self._file.channels)
@@ -91,14 +132,17 @@ class AudioStream:
     def read_block(self, most: int) -> np.ndarray:
         """Up to `most` further samples, (n,) float32; n is 0 at the end.
 
-        Raises AudioFault `truncated` when the bytes end within the stream, else `decode`.
+        Raises AudioFault `truncated` when the bytes end within the stream, else `decode`; and
+        what the handle raises.
         """
         try:
             frames = self._file.read(min(most, self._block), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            ended = self._handle.tell() >= self.size
+            self._source.check()
+            ended = self._source.tell() >= self.size
             detail = f"after sample {self.position}: {error.error_string}"
             raise AudioFault("truncated" if ended else "decode", detail) from error
+        self._source.check()
         self.position += len(frames)
         return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
 

@@ -22,44 +22,35 @@ def latent_batch(
     codes alone never look at it.
     """
     columns = [name for name in ("codes", "z") if name in reader.columns]
-    rows = [reader.read(crop.segment, columns) for crop in crops]
-    spans = [slice(crop.start, crop.start + frames) for crop in crops]
-    codes = [
-        _fit(_required(row.codes)[:, span].T, frames) for row, span in zip(rows, spans, strict=True)
-    ]
-    codes_tensor = torch.from_numpy(np.stack(codes).astype(np.int64)).transpose(1, 2).contiguous()
+    rows = [reader.read(crop.segment, columns, crop.start, frames) for crop in crops]
+    codes = np.zeros((len(crops), reader.spec.num_codebooks, frames), np.uint16)
+    lengths = [_required(row.codes).shape[1] for row in rows]
+    for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        codes[place, :, :length] = _required(row.codes)
+    codes_tensor = torch.from_numpy(codes.astype(np.int64))
     if "z" in columns:
-        z = [_fit(_required(row.z)[span], frames) for row, span in zip(rows, spans, strict=True)]
-        z_tensor = torch.from_numpy(np.stack(z).astype(np.float32))
+        z = np.zeros((len(crops), frames, reader.spec.dim), np.float16)
+        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            z[place, :length] = _required(row.z)
+        z_tensor = torch.from_numpy(z).float()
     else:
         z_tensor = space.embed(codes_tensor)
-    lengths = [
-        min(frames, _required(row.codes).shape[1] - crop.start)
-        for row, crop in zip(rows, crops, strict=True)
-    ]
     return LatentBatch(z_tensor, codes_tensor, space, _mask(lengths, frames))
 
 
 def audio_batch(reader: ShardReader, crops: Sequence[Crop], frames: int) -> AudioBatch:
     """Waveforms (B,1,S) of `frames` codec frames each; a shorter segment is padded with zeros."""
-    hop = reader.spec.hop
-    rows = []
-    for crop in crops:
-        audio = _required(reader.read(crop.segment, ["audio"]).audio)
-        rows.append(_fit(audio[crop.start * hop : (crop.start + frames) * hop], frames * hop))
-    return AudioBatch(torch.from_numpy(np.stack(rows).astype(np.float32))[:, None])
+    batch = np.zeros((len(crops), 1, frames * reader.spec.hop), np.float32)
+    for place, crop in enumerate(crops):
+        audio = _required(reader.read(crop.segment, ["audio"], crop.start, frames).audio)
+        batch[place, 0, : len(audio)] = audio
+    return AudioBatch(torch.from_numpy(batch))
 
 
 def _required(array: np.ndarray | None) -> np.ndarray:
     if array is None:
         raise ValueError("the shard row lacks a column that was asked for")
     return array
-
-
-def _fit(rows: np.ndarray, length: int) -> np.ndarray:
-    """Pad the first axis with zeros up to `length`."""
-    missing = length - len(rows)
-    return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows
 
 
 def _mask(lengths: Sequence[int], frames: int) -> Tensor | None:

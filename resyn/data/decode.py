@@ -7,7 +7,9 @@ place and says why in `fault_code` and `fault_detail`.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from resyn.audio.write import encode_flac, to_pcm16
 from resyn.storage import Storage
 from resyn.types import Audio
 
+#: Bytes of an input file fetched at once: half a minute to minutes of FLAC.
+READ_AHEAD = 4 * 2**20
 _TYPES = {
     "pcm": pa.large_binary(),
     "audio": pa.binary(),
@@ -53,17 +57,20 @@ def decode_unit(
 def _decode_file(
     input_root: Storage, uri: str, rows: list[dict[str, Any]], sample_rate: int
 ) -> Iterator[np.ndarray | AudioFault]:
-    """int16 samples, or a fault, for each row of one file."""
-    try:
-        stream = AudioStream.of(input_root.read_bytes(uri))
-    except AudioFault as fault:
-        yield from [fault] * len(rows)
-        return
-    except (FileNotFoundError, PermissionError) as error:
-        yield from [AudioFault("access", type(error).__name__)] * len(rows)
-        return
-    broken: AudioFault | None = None
-    with stream:
+    """int16 samples, or a fault, for each row of one file, which is read as it is decoded."""
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(input_root.open(uri, read_ahead=READ_AHEAD))
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(0)
+            stream = stack.enter_context(AudioStream(handle, size))
+        except AudioFault as fault:
+            yield from [fault] * len(rows)
+            return
+        except (FileNotFoundError, PermissionError) as error:
+            yield from [AudioFault("access", type(error).__name__)] * len(rows)
+            return
+        broken: AudioFault | None = None
         for row in rows:
             outcome = broken or _read(stream, row["start"], row["num_samples"])
             if isinstance(outcome, AudioFault):

@@ -15,7 +15,7 @@ _FLAC_SHARE = 0.55
 
 
 def projected_bytes(spec: CodecSpec, columns: Collection[str], seconds: float) -> int:
-    """Bytes of the shards of `seconds` of audio, before compression of the codes."""
+    """Bytes of the payloads of `seconds` of audio."""
     per_frame = {"codes": 2 * spec.num_codebooks, "z": 2 * spec.dim}
     per_frame["audio"] = int(2 * spec.hop * _FLAC_SHARE)
     return int(seconds * spec.frame_rate * sum(per_frame[name] for name in columns))

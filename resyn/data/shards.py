@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from resyn.audio.io import decode
+from resyn.audio.stream import AudioStream
 from resyn.codec.base import CodecSpec
 from resyn.data.job import CODEBOOKS_FILE
 from resyn.data.ledger import CommitRecord, read_records
@@ -37,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentData:
-    """A segment's payloads; None for those not asked for.
+    """A segment's payloads, or those of a span of it; None for those not asked for.
 
     `codes` (K,T) uint16, `z` (T,D) float16, `audio` (S,) float32 at the codec's rate with
     (T-1) * hop < S <= T * hop.
@@ -137,16 +137,23 @@ class ShardReader:
                 f"{','.join(name for name in PAYLOADS if name in {*self.columns, *missing})}"
             )
 
-    def read(self, index: int, columns: Sequence[str]) -> SegmentData:
-        """The payloads `columns` of segment `index`. Raises UserError for one that is missing."""
+    def read(
+        self, index: int, columns: Sequence[str], start: int = 0, frames: int | None = None
+    ) -> SegmentData:
+        """The payloads `columns` of segment `index`, or of `frames` frames of it from `start` on.
+
+        A span that ends beyond the segment is cut there. Codes and z are views of what is in the
+        cache; audio is decoded up to the span's end. Raises UserError for a column that is missing.
+        """
         self.require(*columns)
+        span = slice(start, None if frames is None else start + frames)
         shard, row = int(self.segments.shards[index]), int(self.segments.rows[index])
         cells = {name: self._cache.cell(shard, row, name) for name in columns}
         codes, z, audio = (cells.get(name) for name in PAYLOADS)
         return SegmentData(
-            codes=None if codes is None else unpack_codes(codes, self.spec.num_codebooks),
-            z=None if z is None else unpack_latents(z, self.spec.dim),
-            audio=None if audio is None else decode(audio).samples,
+            codes=None if codes is None else unpack_codes(codes, self.spec.num_codebooks)[:, span],
+            z=None if z is None else unpack_latents(z, self.spec.dim)[span],
+            audio=None if audio is None else _decode_span(audio, span, self.spec.hop),
         )
 
     def latent_statistics(self) -> tuple[Tensor, Tensor]:
@@ -184,3 +191,14 @@ class ShardReader:
                     "keep the shards of one codec in one folder"
                 )
         return specs[0]
+
+
+def _decode_span(flac: bytes, frames: slice, hop: int) -> np.ndarray:
+    """The samples of the frames `frames` of a FLAC file, (S,) float32."""
+    with AudioStream.of(flac) as stream:
+        total = stream.declared_samples
+        assert total is not None, "encode_flac states the length"
+        end = total if frames.stop is None else min(total, frames.stop * hop)
+        start = min(end, frames.start * hop)
+        stream.skip(start)
+        return stream.read(end - start)

@@ -90,3 +90,22 @@ def test_a_cut_wave_file_and_a_low_rate_are_refused_by_the_probe(make_tone: Tone
     slow = encoded(make_tone(1.0, 4_000), 4_000, "WAV")
     with pytest.raises(AudioFault, match="4000 Hz"):
         probe(io.BytesIO(slow), len(slow))
+
+
+class Broken(io.BytesIO):
+    """A connection that breaks after half of the file."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() + (size or 0) > len(self.getvalue()) // 2:
+            raise ConnectionResetError("by the other side")
+        return super().read(size)
+
+
+def test_a_broken_connection_is_no_truncated_file(make_tone: Tone) -> None:
+    data = encoded(make_tone(3.0), 16_000, "FLAC")
+    with AudioStream(Broken(data), len(data)) as stream:
+        stream.skip(8_000)
+        with pytest.raises(ConnectionResetError, match="by the other side"):
+            stream.skip(40_000)
+    with pytest.raises(ConnectionResetError):
+        AudioStream(Broken(data[:4] + bytes(40)), 44)

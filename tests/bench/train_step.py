@@ -1,15 +1,8 @@
-"""Step time of our loop against a hand-written minimal loop, same model and batches.
-
-Interleaved in one run; prints the median ratio and its spread, and that of the loop against
-itself as a control.
-"""
+"""Speed of our training loop against a hand-written minimal loop, same model and batches."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,6 +12,7 @@ from resyn.presets import preset
 from resyn.randomness import SampleRandom
 from resyn.runtime.ray_train import prepare_run
 from resyn.training.optim import learning_rate
+from tests.interleaved import report_speed
 from tests.tiny_shards import write_tiny_shards
 
 STEPS, ROUNDS = 3, 7
@@ -50,10 +44,8 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
 
-        ours()
-        minimal()
-        report("ours / minimal", ours, minimal)
-        report("ours / ours (control)", ours, ours)
+        report_speed("our loop ÷ minimal loop, speed", ours, minimal, ROUNDS)
+        report_speed("our loop ÷ itself (control)", ours, ours, ROUNDS)
 
 
 def bench_config(folder: Path) -> TrainConfig:
@@ -68,20 +60,6 @@ def bench_config(folder: Path) -> TrainConfig:
         "optim.ema_decay": 0,
     }
     return preset("demo", "sb").override(values)
-
-
-def report(name: str, left: Callable[[], None], right: Callable[[], None]) -> None:
-    """Time both in turn and print the median ratio with its quartiles."""
-    ratios = []
-    for _ in range(ROUNDS):
-        times = []
-        for work in (left, right):
-            begun = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - begun)
-        ratios.append(times[0] / times[1])
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"{name}: {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {ROUNDS} rounds)")
 
 
 if __name__ == "__main__":

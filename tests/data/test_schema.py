@@ -31,6 +31,15 @@ def test_latents_come_back_as_float16() -> None:
     np.testing.assert_array_equal(unpack_latents(pack_latents(z), 16), z.astype(np.float16))
 
 
+def test_rounding_to_float16_costs_half_a_unit_in_the_last_place() -> None:
+    """11 significant bits: |error| <= |z| / 2^11, and 2^-25 where z is below 2^-14."""
+    z = np.random.default_rng(1).standard_normal((500, 16)).astype(np.float32)
+    z = np.concatenate([z, 1e4 * z, 1e-6 * z])
+    error = np.abs(unpack_latents(pack_latents(z), 16).astype(np.float64) - z)
+    assert np.all(error <= np.maximum(np.abs(z) / 2**11, 2.0**-25))
+    assert error.max() > 0
+
+
 def test_the_schema_is_plain_and_names_the_codec() -> None:
     schema = shard_schema(SPEC, ("codes", "audio"))
     assert read_spec(schema) == SPEC

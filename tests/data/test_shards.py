@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +22,9 @@ from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 
 Encode = Callable[..., Job]
+
+README = Path(__file__).parents[2] / "README.md"
+EXAMPLE = Path(__file__).with_name("read_a_shard.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,19 @@ def test_payloads_fit_together(reader: ShardReader, codec: Codec) -> None:
         padded[: len(data.audio)] = data.audio
         frames = codec.encode(torch.from_numpy(padded)[None, None])
         np.testing.assert_array_equal(frames.codes[0].numpy(), data.codes)
+
+
+@pytest.mark.parametrize(("start", "frames"), [(0, 10), (7, 30), (60, 40), (5, None), (900, 3)])
+def test_a_span_is_a_slice_of_the_segment(
+    reader: ShardReader, start: int, frames: int | None
+) -> None:
+    columns = ["codes", "z", "audio"]
+    whole, part = reader.read(4, columns), reader.read(4, columns, start, frames)
+    stop = None if frames is None else start + frames
+    np.testing.assert_array_equal(part.codes, whole.codes[:, start:stop])  # pyright: ignore
+    np.testing.assert_array_equal(part.z, whole.z[start:stop])  # pyright: ignore
+    samples = slice(start * 320, None if stop is None else stop * 320)
+    np.testing.assert_array_equal(part.audio, whole.audio[samples])  # pyright: ignore
 
 
 def test_columns_not_asked_for_are_none(reader: ShardReader) -> None:
@@ -128,6 +148,18 @@ def test_shards_of_audio_alone(
 
 
 def test_a_shard_opens_without_our_code(encoded: Path, reader: ShardReader) -> None:
-    row = pq.read_table(encoded / "out/shards/000000.parquet").to_pylist()[0]
-    codes = np.frombuffer(row["codes"], "<u2").reshape(8, row["num_frames"])
-    np.testing.assert_array_equal(codes, reader.read(0, ["codes"]).codes)
+    """The example for other people's programs runs as it is printed, and without resyn."""
+    code = EXAMPLE.read_text() + "import sys; assert 'resyn' not in sys.modules\n"
+    code += "import hashlib; print(hashlib.sha256(codes.tobytes() + z.tobytes()).hexdigest())\n"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=encoded, capture_output=True, text=True, check=True)
+    data = reader.read(0, ["codes", "z"])
+    assert data.codes is not None
+    assert data.z is not None
+    expected = hashlib.sha256(data.codes.tobytes() + data.z.tobytes()).hexdigest()
+    assert done.stdout.split()[-1] == expected
+
+
+def test_the_readme_prints_that_example() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert [block for block in blocks if "pyarrow" in block] in ([], [EXAMPLE.read_text()])

@@ -1,0 +1,92 @@
+"""A file costs no more memory than what is taken from it, and no more traffic than its header."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import s3fs
+import soundfile
+from moto.server import ThreadedMotoServer
+
+from resyn.data.decode import decode_unit
+from resyn.data.manifest import ManifestRow, plan_file
+from resyn.data.sources import FolderSource, SourceFile
+from resyn.storage import READ_AHEAD, Storage, open_storage
+
+RATE = 16_000
+
+
+def write_noise(file: Path, minutes: float) -> int:
+    """Noise, which FLAC cannot shorten: about 1.8 MB a minute. Returns the file's size."""
+    random = np.random.default_rng(5)
+    with soundfile.SoundFile(file, "w", RATE, 1, "PCM_16", format="FLAC") as sink:
+        for _ in range(round(minutes * 6)):
+            sink.write(random.uniform(-0.5, 0.5, 10 * RATE).astype(np.float32))
+    return file.stat().st_size
+
+
+def last_second(folder: Storage, name: str, size: int) -> pa.Table:
+    """The manifest row of the last second of a file."""
+    rows = plan_file(folder, FolderSource(), SourceFile(name, size, ""), segment_seconds=1.0)
+    assert isinstance(rows, list)
+    fields = {key: [getattr(rows[-1], key)] for key in ManifestRow.__dataclass_fields__}
+    return pa.table(fields)
+
+
+def test_a_long_file_is_decoded_in_the_memory_of_a_short_one(tmp_path: Path) -> None:
+    peaks = []
+    for name, minutes in (("short.flac", 3), ("long.flac", 9)):
+        size = write_noise(tmp_path / name, minutes)
+        folder = open_storage(str(tmp_path))
+        row = last_second(folder, name, size)
+        tracemalloc.start()
+        made = decode_unit(folder, row, RATE, with_audio=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        end, _ = soundfile.read(tmp_path / name, start=(60 * minutes - 1) * RATE, dtype="int16")
+        np.testing.assert_array_equal(np.frombuffer(made["pcm"][0].as_py(), np.int16), end)
+    assert peaks[1] < peaks[0] + 2**18
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """An empty bucket on a server of this process."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    storage = open_storage("s3://long-files")
+    storage.fs.mkdir("long-files")
+    yield storage
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_a_header_in_a_bucket_costs_no_download(
+    bucket: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = write_noise(tmp_path / "noise.flac", 3)
+    bucket.fs.put_file(str(tmp_path / "noise.flac"), bucket.path("noise.flac"))
+    fetched: list[int] = []
+    fetch = s3fs.core.S3File._fetch_range
+
+    def counted(self: s3fs.core.S3File, start: int, end: int) -> bytes:
+        fetched.append(end - start)
+        return fetch(self, start, end)
+
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", counted)
+    row = last_second(bucket, "noise.flac", size)
+    assert 0 < sum(fetched) < 2 * READ_AHEAD < size
+    fetched.clear()
+    made = decode_unit(bucket, row, RATE, with_audio=False)
+    assert made["fault_code"].null_count == 1
+    assert sum(fetched) == size
