@@ -6,7 +6,6 @@ place and says why in `fault_code` and `fault_detail`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,9 @@ from resyn.audio.faults import AudioFault
 from resyn.audio.resample import resample
 from resyn.audio.stream import AudioStream
 from resyn.audio.write import encode_flac, to_pcm16
+from resyn.data.cutting import Span
+from resyn.data.manifest import runs_of_rows, spans_of_row
+from resyn.data.sources import SourceReader, file_of_row
 from resyn.storage import Storage
 from resyn.types import Audio
 
@@ -38,24 +40,26 @@ def decode_unit(
     resampled by itself and depends on nothing outside it.
     """
     made: list[dict[str, Any]] = []
-    for uri, group in itertools.groupby(rows.to_pylist(), lambda row: row["source_uri"]):
-        for outcome in _decode_file(input_root, uri, list(group), sample_rate):
-            if isinstance(outcome, AudioFault):
-                made.append({"fault_code": outcome.code, "fault_detail": outcome.detail})
-            else:
-                flac = encode_flac(outcome, sample_rate) if with_audio else None
-                made.append({"pcm": outcome.tobytes(), "audio": flac})
+    with SourceReader(input_root) as reader:
+        for run in runs_of_rows(rows.to_pylist()):
+            for outcome in _decode_file(reader, run, sample_rate):
+                if isinstance(outcome, AudioFault):
+                    made.append({"fault_code": outcome.code, "fault_detail": outcome.detail})
+                else:
+                    flac = encode_flac(outcome, sample_rate) if with_audio else None
+                    made.append({"pcm": outcome.tobytes(), "audio": flac})
     for name, kind in _TYPES.items():
         rows = rows.append_column(name, pa.array([row.get(name) for row in made], kind))
     return rows
 
 
 def _decode_file(
-    input_root: Storage, uri: str, rows: list[dict[str, Any]], sample_rate: int
+    reader: SourceReader, rows: list[dict[str, Any]], sample_rate: int
 ) -> Iterator[np.ndarray | AudioFault]:
-    """int16 samples, or a fault, for each row of one file."""
+    """int16 samples, or a fault, for each row of one run."""
     try:
-        stream = AudioStream.of(input_root.read_bytes(uri))
+        with reader.open(file_of_row(rows[0])) as handle:
+            stream = AudioStream.of(handle.read())
     except AudioFault as fault:
         yield from [fault] * len(rows)
         return
@@ -65,7 +69,7 @@ def _decode_file(
     broken: AudioFault | None = None
     with stream:
         for row in rows:
-            outcome = broken or _read(stream, row["start"], row["num_samples"])
+            outcome = broken or _read(stream, spans_of_row(row))
             if isinstance(outcome, AudioFault):
                 # A decoder may find its way again later in the stream, at the wrong sample.
                 broken = outcome if outcome.code != "nonfinite" else None
@@ -74,9 +78,14 @@ def _decode_file(
                 yield to_pcm16(resample(outcome, sample_rate).samples)
 
 
-def _read(stream: AudioStream, start: int, num_samples: int) -> Audio | AudioFault:
+def _read(stream: AudioStream, spans: list[Span]) -> Audio | AudioFault:
+    """The spans one after the other."""
     try:
-        stream.skip(start - stream.position)
-        return Audio(stream.read(num_samples), stream.sample_rate)
+        pieces: list[np.ndarray] = []
+        for span in spans:
+            stream.skip(span.start - stream.position)
+            pieces.append(stream.read(span.num_samples))
+        samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return Audio(samples, stream.sample_rate)
     except AudioFault as fault:
         return fault
