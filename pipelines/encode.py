@@ -26,14 +26,22 @@ def main(argv: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__ or "")
-    parser.add_argument("--input", metavar="URI", help="folder of audio")
+    parser.add_argument(
+        "--input", metavar="URI", help="folder of audio, or a manifest, tar or Parquet"
+    )
     parser.add_argument("--output", metavar="URI", help="folder of shards")
-    parser.add_argument("--source", help="auto, librispeech, librilight or folder")
+    kinds = "auto; trees: librispeech, librilight, folder; files or folders of them: webdataset, "
+    kinds += "parquet; manifests: nemo, lhotse, fairseq"
+    parser.add_argument("--source", metavar="KIND", help=kinds)
     parser.add_argument("--codec", help="encodec_24khz, demo_24khz, waveform_24khz, …")
     parser.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
     parser.add_argument("--columns", help="payloads: codes,z,audio")
     parser.add_argument("--split", help="name for the split column")
-    parser.add_argument("--segment-seconds", type=float, help="longest segment")
+    parser.add_argument(
+        "--segment-seconds", type=float, metavar="S", help="longest segment; default 30"
+    )
+    stitch = "keep only the speech that LibriLight's voice_activity names, stitched to segments"
+    parser.add_argument("--cut-by-vad", action="store_true", default=None, help=stitch)
     parser.add_argument("--unit-minutes", type=float, help="audio per shard")
     parser.add_argument("--num-actors", type=int, help="codec actors")
     parser.add_argument(

@@ -20,14 +20,19 @@ Columns = Annotated[
 
 
 class EncodeConfig(Settings):
-    """How a folder of audio becomes token shards."""
+    """How audio becomes token shards."""
 
     input: str = ""
-    """Folder of audio: a path, `file://` or `s3://`."""
+    """Audio: a path, `file://` or `s3://` of a folder, or of a manifest, tar or Parquet file."""
     output: str = ""
     """Folder for manifest, shards, ledger and quarantine; an unfinished one is resumed."""
     source: str = "auto"
-    """Shape of the input: auto, librilight, librispeech or folder."""
+    """Shape of the input: auto, or a tree (librispeech, librilight, folder), a container
+    (webdataset, parquet: one file or a folder of them) or a manifest (nemo, lhotse, fairseq)."""
+    allowed_root: str = ""
+    """Folder that the paths in a manifest may not leave; empty for the manifest's own."""
+    cut_by_vad: bool = False
+    """Keep only what LibriLight's `voice_activity` calls speech, its spans stitched to segments."""
     split: str = ""
     """Name for the `split` column; empty keeps what the corpus says."""
     codec: str = "encodec_24khz"
@@ -36,8 +41,8 @@ class EncodeConfig(Settings):
     """File of the codec's weights; None for the codec's own source."""
     columns: Columns = ("codes", "z")
     """Payloads of a shard: codes, z, audio."""
-    segment_seconds: float = Field(default=30.0, ge=1.0, le=600.0)
-    """Longest segment in seconds."""
+    segment_seconds: float | None = Field(default=None, ge=1.0, le=600.0)
+    """Longest segment in seconds; None for 30, or 60 with `cut_by_vad` as in LibriLight."""
     unit_minutes: float = Field(default=30.0, gt=0.0, le=600.0)
     """Audio per work unit, and so per shard, in minutes."""
     batch_size: int = Field(default=1, ge=1)
@@ -55,4 +60,9 @@ class EncodeConfig(Settings):
         """Raises UserError when a flag that has no default was not given."""
         for name in ("input", "output"):
             if not getattr(self, name):
-                raise UserError(f"--{name} is missing: name the folder of the {name}")
+                raise UserError(f"--{name} is missing: name the place of the {name}")
+
+    def resolved(self) -> EncodeConfig:
+        """The same settings with the defaults that depend on others filled in."""
+        seconds = self.segment_seconds or (60.0 if self.cut_by_vad else 30.0)
+        return self.model_copy(update={"segment_seconds": seconds})

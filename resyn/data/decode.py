@@ -6,8 +6,7 @@ place and says why in `fault_code` and `fault_detail`.
 
 from __future__ import annotations
 
-import itertools
-import os
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -19,17 +18,20 @@ from resyn.audio.faults import AudioFault
 from resyn.audio.resample import resample
 from resyn.audio.stream import AudioStream
 from resyn.audio.write import encode_flac, to_pcm16
+from resyn.data.cutting import Span
+from resyn.data.manifest import runs_of_rows, spans_of_row
+from resyn.data.sources import InputHandle, SourceReader, file_of_row
 from resyn.storage import Storage
 from resyn.types import Audio
 
-#: Bytes of an input file fetched at once: half a minute to minutes of FLAC.
-READ_AHEAD = 4 * 2**20
 _TYPES = {
     "pcm": pa.large_binary(),
     "audio": pa.binary(),
     "fault_code": pa.string(),
     "fault_detail": pa.string(),
 }
+#: Bytes fetched at once: few requests for a file, and no file in memory whole.
+_BLOCK_BYTES = 2**22
 
 
 def decode_unit(
@@ -42,37 +44,46 @@ def decode_unit(
     resampled by itself and depends on nothing outside it.
     """
     made: list[dict[str, Any]] = []
-    for uri, group in itertools.groupby(rows.to_pylist(), lambda row: row["source_uri"]):
-        for outcome in _decode_file(input_root, uri, list(group), sample_rate):
-            if isinstance(outcome, AudioFault):
-                made.append({"fault_code": outcome.code, "fault_detail": outcome.detail})
-            else:
-                flac = encode_flac(outcome, sample_rate) if with_audio else None
-                made.append({"pcm": outcome.tobytes(), "audio": flac})
+    with SourceReader(input_root) as reader:
+        for run in runs_of_rows(rows.to_pylist()):
+            for outcome in _decode_run(reader, run, sample_rate):
+                if isinstance(outcome, AudioFault):
+                    made.append({"fault_code": outcome.code, "fault_detail": outcome.detail})
+                else:
+                    flac = encode_flac(outcome, sample_rate) if with_audio else None
+                    made.append({"pcm": outcome.tobytes(), "audio": flac})
     for name, kind in _TYPES.items():
         rows = rows.append_column(name, pa.array([row.get(name) for row in made], kind))
     return rows
 
 
+def _decode_run(
+    reader: SourceReader, rows: list[dict[str, Any]], sample_rate: int
+) -> list[np.ndarray | AudioFault]:
+    """int16 samples, or a fault, for each row of one run; what changed meanwhile is read again."""
+    outcomes = list(_decode_file(reader, rows, sample_rate))
+    if any(isinstance(made, AudioFault) and made.code == "changed" for made in outcomes):
+        outcomes = list(_decode_file(reader, rows, sample_rate))
+    return outcomes
+
+
 def _decode_file(
-    input_root: Storage, uri: str, rows: list[dict[str, Any]], sample_rate: int
+    reader: SourceReader, rows: list[dict[str, Any]], sample_rate: int
 ) -> Iterator[np.ndarray | AudioFault]:
-    """int16 samples, or a fault, for each row of one file, which is read as it is decoded."""
+    """One pass over the file, which is read as it is decoded."""
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(input_root.open(uri, read_ahead=READ_AHEAD))
-            size = handle.seek(0, os.SEEK_END)
+            handle = stack.enter_context(reader.open(file_of_row(rows[0]), _BLOCK_BYTES))
+            size = handle.seek(0, io.SEEK_END)
             handle.seek(0)
-            stream = stack.enter_context(AudioStream(handle, size))
+            with handle.explained():
+                stream = stack.enter_context(AudioStream(handle, size))
         except AudioFault as fault:
             yield from [fault] * len(rows)
             return
-        except (FileNotFoundError, PermissionError) as error:
-            yield from [AudioFault("access", type(error).__name__)] * len(rows)
-            return
         broken: AudioFault | None = None
         for row in rows:
-            outcome = broken or _read(stream, row["start"], row["num_samples"])
+            outcome = broken or _read(handle, stream, spans_of_row(row))
             if isinstance(outcome, AudioFault):
                 # A decoder may find its way again later in the stream, at the wrong sample.
                 broken = outcome if outcome.code != "nonfinite" else None
@@ -81,9 +92,15 @@ def _decode_file(
                 yield to_pcm16(resample(outcome, sample_rate).samples)
 
 
-def _read(stream: AudioStream, start: int, num_samples: int) -> Audio | AudioFault:
+def _read(handle: InputHandle, stream: AudioStream, spans: list[Span]) -> Audio | AudioFault:
+    """The spans one after the other."""
     try:
-        stream.skip(start - stream.position)
-        return Audio(stream.read(num_samples), stream.sample_rate)
+        with handle.explained():
+            pieces: list[np.ndarray] = []
+            for span in spans:
+                stream.skip(span.start - stream.position)
+                pieces.append(stream.read(span.num_samples))
+        samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return Audio(samples, stream.sample_rate)
     except AudioFault as fault:
         return fault

@@ -22,7 +22,7 @@ from resyn.audio.write import from_pcm16
 from resyn.codec.base import Codec, CodecSpec
 from resyn.data.schema import pack_codes, pack_latents
 
-_TYPES = {"num_frames": pa.int32(), "codes": pa.binary(), "z": pa.binary()}
+_TYPES = {"silent": pa.bool_(), "num_frames": pa.int32(), "codes": pa.binary(), "z": pa.binary()}
 #: Beyond this float16 has no number.
 _LARGEST_HALF = 65_504.0
 
@@ -43,7 +43,7 @@ class BatchShape:
 def encode_unit(
     codec: Codec, table: pa.Table, columns: Collection[str], shape: BatchShape
 ) -> pa.Table:
-    """Replace the `pcm` of a decoded unit by `num_frames`, `codes` and `z`.
+    """Replace the `pcm` of a decoded unit by `silent`, `num_frames`, `codes` and `z`.
 
     A payload that `columns` does not name stays null, as does everything of a refused row.
     """
@@ -64,7 +64,8 @@ def encode_unit(
             pcm = samples[index]
             assert pcm is not None
             num_frames = codec.spec.num_frames(len(pcm))
-            made[index] = _pack(codes[row, :, :num_frames], z[row, :num_frames], columns)
+            made[index] = {"silent": not pcm.any()}
+            made[index] |= _pack(codes[row, :, :num_frames], z[row, :num_frames], columns)
     table = table.drop_columns(["pcm"])
     for name, kind in _TYPES.items():
         table = table.append_column(name, pa.array([row.get(name) for row in made], kind))

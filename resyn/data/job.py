@@ -12,7 +12,7 @@ import safetensors.torch
 from resyn.codec.base import Codec, CodecSpec
 from resyn.data import ledger, quarantine
 from resyn.data.plan import PlanSettings, PlanSummary, listing_sha256, read_units, write_plan
-from resyn.data.sources import detect_source
+from resyn.data.sources import WITH_VOICE_ACTIVITY, Source, detect_source, open_source
 from resyn.data.units import WorkUnit
 from resyn.errors import UserError
 from resyn.storage import Storage
@@ -46,7 +46,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A planned output."""
+    """A planned output; `input` is the folder to which the manifest's URIs are relative."""
 
     input: Storage
     output: Storage
@@ -75,8 +75,13 @@ def resolve(recipe: Recipe, source: Storage) -> Recipe:
     Raises UserError for an input that is missing and for columns that the codec does not make.
     """
     check_columns(recipe.codec, recipe.columns)
-    plan = replace(recipe.plan, source=detect_source(source, recipe.plan.source))
-    return replace(recipe, plan=plan)
+    name = detect_source(source, recipe.plan.source)
+    if recipe.plan.cut_by_vad and name not in WITH_VOICE_ACTIVITY:
+        raise UserError(
+            f"--cut-by-vad: source {name} states no voice activity; only "
+            f"{' and '.join(WITH_VOICE_ACTIVITY)} do"
+        )
+    return replace(recipe, plan=replace(recipe.plan, source=name))
 
 
 def open_job(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> Job:
@@ -89,13 +94,18 @@ def open_job(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> 
         return _create(source, output, recipe, codec)
     stored_recipe, summary = _read(output)
     _compare(stored_recipe, json.loads(json.dumps(recipe.to_dict())), output)
-    if listing_sha256(source, recipe.plan.source) != summary.listing_sha256:
+    opened = _open(source, recipe)
+    if listing_sha256(opened) != summary.listing_sha256:
         raise UserError(
             f"--input {source.uri}: its files have changed since {output.uri} was planned; "
             "choose a new --output"
         )
     _clean(output)
-    return Job(source, output, recipe, summary)
+    return Job(opened.base, output, recipe, summary)
+
+
+def _open(source: Storage, recipe: Recipe) -> Source:
+    return open_source(source, recipe.plan.source, recipe.plan.allowed_root)
 
 
 def _create(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> Job:
@@ -113,7 +123,7 @@ def _create(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> J
         "recipe": recipe.to_dict(),
     }
     output.write_json(JOB_FILE, stored)
-    return Job(source, output, recipe, summary)
+    return Job(_open(source, recipe).base, output, recipe, summary)
 
 
 def _read(output: Storage) -> tuple[dict[str, Any], PlanSummary]:

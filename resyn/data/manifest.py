@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from resyn.audio.faults import AudioFault
 from resyn.audio.io import AudioInfo, probe
+from resyn.data.cutting import Span, cut, speech_spans, stitch
 from resyn.data.quarantine import Refusal
-from resyn.data.sources import Source, SourceFile
-from resyn.storage import Storage
+from resyn.data.sources import Source, SourceFile, SourceReader
 
 #: EnCodec reflects its first frames, so that a clip of fewer frames than its widest kernel would
 #: depend on the padding behind it.
 SHORTEST_SECONDS = 0.2
 #: Longer files are refused: a few kilobytes of FLAC can hold days of silence.
 LONGEST_SECONDS = 48 * 3600.0
+#: Manifests round durations: a region may end this much (seconds) after its file does.
+ROUNDING_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One segment: `num_samples` from `start`, both at the source's own `sample_rate`."""
+    """One segment: `num_samples` from `start`, both at the source's own `sample_rate`.
+
+    A segment stitched of several stretches of its file has them in `spans`, in order; `start` is
+    then that of the first and `num_samples` that of all together. `source_size` bytes hold the
+    file, in `container` at `position` as `SourceFile` explains; both are None for a plain file.
+    """
 
     utt_id: str
     source_uri: str
@@ -36,6 +45,10 @@ class ManifestRow:
     book: str
     text: str
     split: str
+    source_size: int
+    container: str | None = None
+    position: int | None = None
+    spans: tuple[Span, ...] | None = None
 
     @property
     def seconds(self) -> float:
@@ -53,65 +66,127 @@ def make_utt_id(source_uri: str, start: int) -> str:
     return f"{readable}-{hashlib.sha256(source_uri.encode()).hexdigest()[:12]}-{start}"
 
 
-def cut(num_samples: int, most: int, least: int) -> Iterator[tuple[int, int]]:
-    """Split a file into (start, length) of `most` samples and a rest.
+def spans_of_row(row: Mapping[str, Any]) -> list[Span]:
+    """The stretches of its file that a row of the manifest is made of, in order."""
+    spans = row["spans"] or [{"start": row["start"], "num_samples": row["num_samples"]}]
+    return [Span(**span) for span in spans]
 
-    A rest below `least` is levelled with the piece before it, so that no piece is too short.
+
+def runs_of_rows(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Consecutive rows of one file in which every segment begins after the last one's end.
+
+    Such a run can be decoded in one pass; a manifest may list segments in any order.
     """
-    start = 0
-    while start < num_samples:
-        left = num_samples - start
-        length = left // 2 if most < left < most + least else min(most, left)
-        yield start, length
-        start += length
+    run: list[dict[str, Any]] = []
+    for row in rows:
+        if run:
+            last = spans_of_row(run[-1])[-1]
+            follows = row["start"] >= last.start + last.num_samples
+            if row["source_uri"] != run[-1]["source_uri"] or not follows:
+                yield run
+                run = []
+        run.append(row)
+    if run:
+        yield run
 
 
 def plan_file(
-    root: Storage, source: Source, file: SourceFile, segment_seconds: float, split: str = ""
+    source: Source,
+    reader: SourceReader,
+    file: SourceFile,
+    segment_seconds: float,
+    split: str = "",
+    cut_by_vad: bool = False,
 ) -> list[ManifestRow] | Refusal:
     """The segments of one file, at most `segment_seconds` each, or why it is refused.
 
-    `split` replaces what the corpus says when not empty. Reads the file's header only.
+    `split` replaces what the corpus says when not empty; `cut_by_vad` leaves out what the corpus
+    does not call speech. Reads the file's header only.
     """
+    if file.fault:
+        return _refusal(file, file.fault)
     try:
-        info = _probe(root, file)
-        labels = source.labels(root, file)
+        file = source.describe(file)
+        size, info = _probe(reader, file)
+        pieces = _pieces(file, info, segment_seconds, cut_by_vad)
     except AudioFault as fault:
-        return Refusal(file.uri, make_utt_id(file.uri, 0), fault.code, fault.detail)
-    most = int(segment_seconds * info.sample_rate)
-    least = int(SHORTEST_SECONDS * info.sample_rate)
-    pieces = list(cut(info.num_samples, most, least))
+        return _refusal(file, fault)
+    labels = replace(file.labels, split=split or file.labels.split)
     # A transcript covers its whole file, so a piece of one has none.
     text = labels.text if len(pieces) == 1 else ""
     return [
         ManifestRow(
-            utt_id=make_utt_id(file.uri, start),
+            utt_id=make_utt_id(file.uri, spans[0].start),
             source_uri=file.uri,
             source_format=info.format,
             source_etag=file.etag,
-            start=start,
-            num_samples=length,
+            start=spans[0].start,
+            num_samples=sum(span.num_samples for span in spans),
             sample_rate=info.sample_rate,
             speaker=labels.speaker,
             book=labels.book,
             text=text,
-            split=split or labels.split,
+            split=labels.split,
+            source_size=size,
+            container=file.container,
+            position=file.position,
+            spans=tuple(spans) if len(spans) > 1 else None,
         )
-        for start, length in pieces
+        for spans in pieces
     ]
 
 
-def _probe(root: Storage, file: SourceFile) -> AudioInfo:
-    if not file.size:
+def _refusal(file: SourceFile, fault: AudioFault) -> Refusal:
+    return Refusal(file.uri, make_utt_id(file.uri, 0), fault.code, fault.detail)
+
+
+def _pieces(
+    file: SourceFile, info: AudioInfo, segment_seconds: float, cut_by_vad: bool
+) -> list[list[Span]]:
+    """The segments of a file as lists of spans."""
+    most = int(segment_seconds * info.sample_rate)
+    least = int(SHORTEST_SECONDS * info.sample_rate)
+    if cut_by_vad:
+        speech = speech_spans(file.labels.voice_activity, info.sample_rate, info.num_samples)
+        _check_length(sum(span.num_samples for span in speech), info, " of speech")
+        return stitch(speech, most, least)
+    region = _region(file, info)
+    _check_length(region.num_samples, info)
+    pieces = cut(region.num_samples, most, least)
+    return [[Span(region.start + start, length)] for start, length in pieces]
+
+
+def _region(file: SourceFile, info: AudioInfo) -> Span:
+    start = round(file.begin * info.sample_rate)
+    left = max(0, info.num_samples - start)
+    if file.seconds is None:
+        return Span(start, left)
+    wanted = round(file.seconds * info.sample_rate)
+    if wanted > left + ROUNDING_SECONDS * info.sample_rate:
+        end = file.begin + file.seconds
+        detail = f"listed up to {end:.3f} s, but ends after {info.seconds:.3f} s"
+        raise AudioFault("truncated", detail)
+    return Span(start, min(wanted, left))
+
+
+def _check_length(num_samples: int, info: AudioInfo, of_what: str = "") -> None:
+    seconds = num_samples / info.sample_rate
+    if seconds < SHORTEST_SECONDS:
+        raise AudioFault("too_short", f"{seconds:.3f} s{of_what} is below {SHORTEST_SECONDS} s")
+
+
+def _probe(reader: SourceReader, file: SourceFile) -> tuple[int, AudioInfo]:
+    """The size in bytes of a file, and what it is."""
+    if file.size == 0:
         raise AudioFault("empty", "the file has no bytes")
     try:
-        with root.open(file.uri) as handle:
-            info = probe(handle, file.size)
+        with reader.open(file) as handle:
+            size = handle.seek(0, io.SEEK_END)
+            handle.seek(0)
+            info = probe(handle, size)
     except (FileNotFoundError, PermissionError) as error:
         raise AudioFault("access", type(error).__name__) from error
-    if info.seconds < SHORTEST_SECONDS:
-        raise AudioFault("too_short", f"{info.seconds:.3f} s is below {SHORTEST_SECONDS} s")
     if info.seconds > LONGEST_SECONDS:
         detail = f"{info.seconds / 3600:.1f} h is above {LONGEST_SECONDS / 3600:.0f} h"
         raise AudioFault("too_long", detail)
-    return info
+    return size, info

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resyn.data.manifest import ManifestRow, plan_file
-from resyn.data.quarantine import PLAN, Refusal, write_refusals
+from resyn.data.quarantine import PLAN, Refusal, RefusalWriter
 from resyn.data.schema import MANIFEST, UNITS
-from resyn.data.sources import SOURCES, Source, SourceFile
+from resyn.data.sources import Source, SourceReader, open_source
+from resyn.data.sources.repeats import Repeats
 from resyn.data.units import WorkUnit, group_units
+from resyn.errors import UserError
 from resyn.storage import Storage
 
 MANIFEST_FILE = "manifest.parquet"
@@ -27,12 +29,18 @@ _ROW_GROUP = 4096
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What shapes a plan: the kind of source, lengths, and a split's name or an empty one."""
+    """What shapes a plan.
+
+    The kind of source; lengths; a split's name or an empty one; whether only speech is kept; and
+    how far the paths of a manifest may lead, which decides what they are called.
+    """
 
     source: str
     segment_seconds: float
     unit_minutes: float
     split: str = ""
+    cut_by_vad: bool = False
+    allowed_root: str = ""
 
 
 @dataclass(slots=True)
@@ -48,58 +56,101 @@ class PlanSummary:
 
 
 class Planner:
-    """One pass over an input."""
+    """One pass over an input; nothing of it is kept but counts.
 
-    def __init__(self, root: Storage, settings: PlanSettings) -> None:
-        self._root = root
+    `refuse` is called with every file that cannot be used.
+    """
+
+    def __init__(
+        self, source: Source, settings: PlanSettings, refuse: Callable[[Refusal], None]
+    ) -> None:
+        self._source = source
         self._settings = settings
-        self._source: Source = SOURCES[settings.source]()
-        self._listing = hashlib.sha256()
+        self._refuse = refuse
         self.summary = PlanSummary()
-        self.refusals: list[Refusal] = []
 
     def units(self) -> Iterator[list[ManifestRow]]:
-        """The work units in order; `summary` and `refusals` are complete afterwards."""
-        for unit in group_units(self._rows(), self._settings.unit_minutes * 60):
+        """The work units in order; `summary` is complete afterwards.
+
+        Raises UserError for an input without audio, and for one utt_id given twice.
+        """
+        refused: Counter[str] = Counter()
+        repeats = Repeats()
+        for unit in group_units(self._rows(refused), self._settings.unit_minutes * 60):
             self.summary.units += 1
             self.summary.segments += len(unit)
             self.summary.seconds += sum(row.seconds for row in unit)
+            for row in unit:
+                repeats.add(row.utt_id)
             yield unit
-        self.summary.listing_sha256 = self._listing.hexdigest()
-        self.summary.refused = dict(sorted(Counter(r.code for r in self.refusals).items()))
+        self.summary.refused = dict(sorted(refused.items()))
+        if not self.summary.files:
+            raise UserError("--input: holds no audio at all; name one that does")
+        if suspects := repeats.suspects():
+            self._refuse_repeat(suspects)
 
-    def _rows(self) -> Iterator[ManifestRow]:
+    def _rows(self, refused: Counter[str]) -> Iterator[ManifestRow]:
         settings = self._settings
-        for file in self._source.files(self._root):
-            self.summary.files += 1
-            _add(self._listing, file)
-            planned = plan_file(
-                self._root, self._source, file, settings.segment_seconds, settings.split
-            )
-            if isinstance(planned, Refusal):
-                self.refusals.append(planned)
-            else:
-                yield from planned
+        with SourceReader(self._source.base) as reader:
+            for file in self._source.files():
+                self.summary.files += 1
+                planned = plan_file(
+                    self._source,
+                    reader,
+                    file,
+                    settings.segment_seconds,
+                    settings.split,
+                    settings.cut_by_vad,
+                )
+                if isinstance(planned, Refusal):
+                    refused[planned.code] += 1
+                    self._refuse(planned)
+                else:
+                    yield from planned
+
+    def _refuse_repeat(self, suspects: set[int]) -> None:
+        """Plan again, to find which two segments they were."""
+        seen: dict[str, ManifestRow] = {}
+        again = Planner(self._source, self._settings, lambda refusal: None)
+        for row in again._rows(Counter()):
+            if hash(row.utt_id) not in suspects:
+                continue
+            if first := seen.get(row.utt_id):
+                raise UserError(
+                    f"--input: {_place(first)} and {_place(row)} would both be {row.utt_id}; "
+                    "leave one of them out"
+                )
+            seen[row.utt_id] = row
 
 
-def _add(digest: hashlib._Hash, file: SourceFile) -> None:
-    digest.update(f"{file.uri}\0{file.size}\0".encode())
+def _place(row: ManifestRow) -> str:
+    start = row.start / row.sample_rate
+    return f"{row.source_uri} from {start:.3f} s to {start + row.seconds:.3f} s"
 
 
-def listing_sha256(root: Storage, source: str) -> str:
-    """Hash over the names and sizes of all input files; reads no file."""
+def listing_sha256(source: Source) -> str:
+    """Hash over the names, sizes and regions of what the input consists of; reads no audio."""
     digest = hashlib.sha256()
-    for file in SOURCES[source]().files(root):
-        _add(digest, file)
+    for file in source.stored():
+        digest.update(f"{file.uri}\0{file.size}\0{file.begin}\0{file.seconds}\0".encode())
     return digest.hexdigest()
 
 
 def write_plan(root: Storage, output: Storage, settings: PlanSettings) -> PlanSummary:
-    """Plan `root` into `output`: manifest, units, and the quarantine of unusable files."""
-    planner = Planner(root, settings)
+    """Plan `root` into `output`: manifest, units, and the quarantine of unusable files.
+
+    Raises UserError for an input that is refused as a whole, before or after it was read.
+    """
+    source = open_source(root, settings.source, settings.allowed_root)
+    source.check()
     output.fs.makedirs(output.root, exist_ok=True)
     units: list[WorkUnit] = []
-    with output.open(MANIFEST_FILE, "wb") as sink, pq.ParquetWriter(sink, MANIFEST) as writer:
+    with (
+        RefusalWriter(output, PLAN) as refusals,
+        output.open(MANIFEST_FILE, "wb") as sink,
+        pq.ParquetWriter(sink, MANIFEST) as writer,
+    ):
+        planner = Planner(source, settings, refusals.add)
         pending: list[ManifestRow] = []
         for rows in planner.units():
             first_row = planner.summary.segments - len(rows)
@@ -112,7 +163,7 @@ def write_plan(root: Storage, output: Storage, settings: PlanSettings) -> PlanSu
         _write_rows(writer, pending)
     with output.open(UNITS_FILE, "wb") as sink:
         pq.write_table(pa.Table.from_pylist([asdict(unit) for unit in units], UNITS), sink)
-    write_refusals(output, PLAN, planner.refusals)
+    planner.summary.listing_sha256 = listing_sha256(source)
     return planner.summary
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import posixpath
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +19,7 @@ from resyn.storage import Storage
 FOLDER = "quarantine"
 #: Files refused while planning, before they have segments.
 PLAN = f"{FOLDER}/plan.parquet"
+_ROW_GROUP = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,41 @@ class Refusal:
 def unit_file(unit: int) -> str:
     """Where the refusals of a work unit lie; there is no file when there are none."""
     return f"{FOLDER}/{unit:06d}.parquet"
+
+
+class RefusalWriter:
+    """Writes refusals to the file `name` as they come, because there may be millions."""
+
+    def __init__(self, output: Storage, name: str) -> None:
+        output.fs.makedirs(output.path(posixpath.dirname(name)), exist_ok=True)
+        self._sink = output.open(name, "wb")
+        self._writer = pq.ParquetWriter(self._sink, QUARANTINE)
+        self._pending: list[Refusal] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def add(self, refusal: Refusal) -> None:
+        """Write one refusal."""
+        self._pending.append(refusal)
+        if len(self._pending) == _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            rows = [asdict(refusal) for refusal in self._pending]
+            self._writer.write_table(pa.Table.from_pylist(rows, schema=QUARANTINE))
+            self._pending.clear()
 
 
 def write_refusals(output: Storage, name: str, refusals: Sequence[Refusal]) -> None:

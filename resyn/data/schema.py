@@ -30,6 +30,10 @@ MANIFEST = pa.schema(
         ("book", pa.string()),
         ("text", pa.string()),
         ("split", pa.string()),
+        ("source_size", pa.int64()),
+        ("container", pa.string()),
+        ("position", pa.int64()),
+        ("spans", pa.list_(pa.struct([("start", pa.int64()), ("num_samples", pa.int64())]))),
     ]
 )
 UNITS = pa.schema(
@@ -44,13 +48,15 @@ QUARANTINE = pa.schema([(name, pa.string()) for name in ("source_uri", "utt_id",
 
 
 def shard_schema(spec: CodecSpec, columns: Collection[str]) -> pa.Schema:
-    """The manifest's columns, `num_frames`, and the payloads asked for, as plain binary.
+    """The manifest's columns, `silent`, `num_frames`, and the payloads asked for, as plain binary.
 
+    `silent` marks a segment whose every 16-bit sample is zero: kept, and for the reader to judge.
     `codes` is (K,T) little-endian uint16, `z` (T,D) little-endian float16, both in C order;
     `audio` is a FLAC file at the codec's rate.
     """
     payloads = [pa.field(name, pa.binary()) for name in PAYLOADS if name in columns]
-    fields = [*MANIFEST, pa.field("num_frames", pa.int32()), *payloads]
+    flags = [pa.field("silent", pa.bool_()), pa.field("num_frames", pa.int32())]
+    fields = [*MANIFEST, *flags, *payloads]
     entry = {
         "schema_version": SCHEMA_VERSION,
         "resyn_version": resyn.__version__,

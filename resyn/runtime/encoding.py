@@ -10,6 +10,7 @@ from resyn.data.ledger import committed_units, read_records
 from resyn.data.plan import Planner, PlanSettings
 from resyn.data.report import Progress, closing_lines, plan_lines
 from resyn.data.schema import PAYLOADS
+from resyn.data.sources import open_source
 from resyn.errors import RunError, UserError
 from resyn.storage import open_storage
 
@@ -20,6 +21,7 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
     Raises UserError for a wrong call, RunError when units fail or the audit finds a fault.
     """
     config.check()
+    config = config.resolved()
     codec = load_codec(config.codec, config.codec_weights)
     output = open_storage(config.output)
     job = open_job(open_storage(config.input), output, _recipe(config, codec), codec)
@@ -42,11 +44,14 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
 def show_plan(config: EncodeConfig) -> None:
     """Print the settings and what they would do; writes nothing."""
     config.check()
+    config = config.resolved()
     print(config.to_yaml())
     codec = load_codec(config.codec, config.codec_weights)
-    source = open_storage(config.input)
-    recipe = resolve(_recipe(config, codec), source)
-    planner = Planner(source, recipe.plan)
+    root = open_storage(config.input)
+    recipe = resolve(_recipe(config, codec), root)
+    source = open_source(root, recipe.plan.source, recipe.plan.allowed_root)
+    source.check()
+    planner = Planner(source, recipe.plan, lambda refusal: None)
     for _ in planner.units():
         pass
     print(plan_lines(planner.summary, codec.spec, config.columns))
@@ -70,5 +75,13 @@ def audit_output(uri: str, contents: bool = True) -> None:
 
 def _recipe(config: EncodeConfig, codec: Codec) -> Recipe:
     columns = tuple(name for name in PAYLOADS if name in config.columns)
-    plan = PlanSettings(config.source, config.segment_seconds, config.unit_minutes, config.split)
+    assert config.segment_seconds is not None
+    plan = PlanSettings(
+        config.source,
+        config.segment_seconds,
+        config.unit_minutes,
+        config.split,
+        config.cut_by_vad,
+        config.allowed_root,
+    )
     return Recipe(codec.spec, columns, plan)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from resyn.data.manifest import cut, make_utt_id
+from resyn.data.cutting import cut
+from resyn.data.manifest import make_utt_id
 from resyn.data.plan import PlanSettings, PlanSummary, read_rows, read_units, write_plan
 from resyn.data.quarantine import PLAN, read_refusals
 from resyn.data.schema import MANIFEST

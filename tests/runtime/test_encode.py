@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from pipelines.encode import main
 from resyn.codec import load_codec
@@ -112,6 +117,29 @@ def test_audio_alone(tree: Path, tmp_path: Path, ray_cluster: None) -> None:
     audio = reader.read(0, ["audio"]).audio
     assert audio is not None
     assert audio.shape == (24_000,)
+
+
+def test_an_archive_cut_by_voice_activity(
+    tmp_path: Path, make_tone: Callable[..., np.ndarray], ray_cluster: None
+) -> None:
+    """Range reads, stitching and resampling in Ray's workers; resumed, nothing is left to do."""
+    with tarfile.open(tmp_path / "small.tar", "w") as archive:
+        for number, spans in enumerate(([[0.5, 1.5], [2.0, 3.0]], [[0.0, 0.25], [1.0, 9.0]])):
+            audio = io.BytesIO()
+            soundfile.write(audio, make_tone(3.0, seed=number), 16_000, format="FLAC")
+            described = json.dumps({"speaker": "7", "voice_activity": spans}).encode()
+            for suffix, data in (("flac", audio.getvalue()), ("json", described)):
+                member = tarfile.TarInfo(f"book_{number}.{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    flags = ["--codec", "waveform_24khz", "--columns", "audio", "--cut-by-vad"]
+    command = ["--input", str(tmp_path / "small.tar"), "--output", str(tmp_path / "out"), *flags]
+    main(command)
+    reader = ShardReader(str(tmp_path / "out"))
+    lengths = [reader.read(i, ["audio"]).audio.shape for i in range(len(reader))]
+    assert lengths == [(48_000,), (54_000,)]
+    with pytest.raises(UserError, match=r"cut_by_vad is True there, False here"):
+        main(command[:-1])
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
