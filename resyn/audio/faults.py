@@ -15,6 +15,7 @@ FaultCode = Literal[
     "sample_rate",
     "json",
     "access",
+    "changed",
 ]
 
 

@@ -17,6 +17,7 @@ from resyn.audio.faults import AudioFault
 from resyn.audio.resample import resample
 from resyn.audio.stream import AudioStream
 from resyn.audio.write import encode_flac, to_pcm16
+from resyn.data.fetch import read_input
 from resyn.storage import Storage
 from resyn.types import Audio
 
@@ -55,12 +56,9 @@ def _decode_file(
 ) -> Iterator[np.ndarray | AudioFault]:
     """int16 samples, or a fault, for each row of one file."""
     try:
-        stream = AudioStream.of(input_root.read_bytes(uri))
+        stream = AudioStream.of(read_input(input_root, uri, rows[0]["source_etag"]))
     except AudioFault as fault:
         yield from [fault] * len(rows)
-        return
-    except (FileNotFoundError, PermissionError) as error:
-        yield from [AudioFault("access", type(error).__name__)] * len(rows)
         return
     broken: AudioFault | None = None
     with stream:

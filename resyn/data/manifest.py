@@ -7,9 +7,11 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO, cast
 
 from resyn.audio.faults import AudioFault
 from resyn.audio.io import AudioInfo, probe
+from resyn.data.fetch import HEADER_BYTES, InputFile
 from resyn.data.quarantine import Refusal
 from resyn.data.sources import Source, SourceFile
 from resyn.storage import Storage
@@ -104,11 +106,13 @@ def plan_file(
 def _probe(root: Storage, file: SourceFile) -> AudioInfo:
     if not file.size:
         raise AudioFault("empty", "the file has no bytes")
-    try:
-        with root.open(file.uri) as handle:
-            info = probe(handle, file.size)
-    except (FileNotFoundError, PermissionError) as error:
-        raise AudioFault("access", type(error).__name__) from error
+    with InputFile(root, file.uri, block_bytes=HEADER_BYTES) as handle:
+        try:
+            info = probe(cast("IO[bytes]", handle), file.size)
+        except AudioFault:
+            handle.check()  # A read that failed looks like a file that ends.
+            raise
+        handle.check()
     if info.seconds < SHORTEST_SECONDS:
         raise AudioFault("too_short", f"{info.seconds:.3f} s is below {SHORTEST_SECONDS} s")
     if info.seconds > LONGEST_SECONDS:

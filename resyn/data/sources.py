@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from resyn.audio.faults import AudioFault
 from resyn.errors import UserError
-from resyn.storage import Storage
+from resyn.storage import Storage, content_tag
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".oga", ".mp3")
 #: Audio files looked at to tell one folder shape from another.
@@ -67,20 +67,12 @@ def walk(root: Storage, folder: str = "") -> Iterator[SourceFile]:
         if entry["type"] == "directory":
             yield from walk(root, uri)
         elif name.lower().endswith(AUDIO_SUFFIXES):
-            yield SourceFile(uri, int(entry["size"]), _etag(entry))
+            yield SourceFile(uri, int(entry["size"]), content_tag(entry))
 
 
 def _real(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Object stores list a folder's own marker among its files."""
     return (entry for entry in entries if not str(entry["name"]).endswith("/"))
-
-
-def _etag(entry: dict[str, Any]) -> str:
-    """What changes when the content does: the store's ETag, or a local file's time and size."""
-    stored = entry.get("ETag") or entry.get("etag")
-    if stored:
-        return str(stored).strip('"')
-    return f"{entry.get('mtime', '')}-{entry['size']}"
 
 
 class FolderSource:
