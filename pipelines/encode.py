@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--segment-seconds", type=float, help="longest segment")
     parser.add_argument("--unit-minutes", type=float, help="audio per shard")
     parser.add_argument("--num-actors", type=int, help="codec actors")
+    parser.add_argument("--max-quarantine", type=float, help="share refused that fails the job")
     parser.add_argument(
         "--audit", action="store_true", help="verify every shard; without --input nothing else"
     )
