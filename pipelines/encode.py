@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--unit-minutes", type=float, help="audio per shard")
     parser.add_argument("--num-actors", type=int, help="codec actors")
     parser.add_argument(
+        "--max-quarantine", type=float, metavar="S", help="share refused that fails the job"
+    )
+    parser.add_argument(
         "--audit", action="store_true", help="verify every shard; without --input nothing else"
     )
     return parser

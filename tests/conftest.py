@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.s3_proxy import S3, running_s3
+
 TreeMaker = Callable[..., Path]
 
 
@@ -34,6 +36,21 @@ def ray_cluster() -> Iterator[None]:
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_session() -> Iterator[S3]:
+    """One S3 server of a test session, behind a proxy that can do damage."""
+    with running_s3() as store:
+        yield store
+
+
+@pytest.fixture
+def s3(s3_session: S3) -> Iterator[S3]:
+    """The S3 server without any fault armed."""
+    s3_session.calm()
+    yield s3_session
+    s3_session.calm()
 
 
 def tone(seconds: float, sample_rate: int = 16_000, seed: int = 0) -> np.ndarray:

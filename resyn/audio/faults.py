@@ -16,6 +16,7 @@ FaultCode = Literal[
     "json",
     "access",
     "unsafe",
+    "changed",
 ]
 
 

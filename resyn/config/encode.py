@@ -55,6 +55,11 @@ class EncodeConfig(Settings):
     """CPU threads of each codec actor."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the codec runs; `cuda` takes one GPU per actor."""
+    max_quarantine: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Share of planned segments and refused files that may be quarantined before the job fails;
+    None is 0.05 for an input of 1,000 or more, and no limit for a smaller one."""
+    lease_seconds: float = Field(default=120.0, ge=4.0)
+    """A run that is not heard of for so long has lost its output to the next one."""
 
     def check(self) -> None:
         """Raises UserError when a flag that has no default was not given."""

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resyn.codec.base import CodecSpec
-from resyn.data.ledger import CommitRecord, shard_file, write_record
+from resyn.data.ledger import CommitRecord, check_same, shard_file, write_record
 from resyn.data.quarantine import Refusal, count_codes, unit_file, write_refusals
 from resyn.data.schema import PAYLOADS, shard_schema, unpack_latents
 from resyn.storage import Storage
+from resyn.storage_faults import explained
 
 #: Row groups of about this many bytes serve range reads from an object store.
 ROW_GROUP_BYTES = 8 * 2**20
@@ -25,14 +26,21 @@ ROW_GROUP_BYTES = 8 * 2**20
 def commit_unit(
     output: Storage, unit: int, table: pa.Table, spec: CodecSpec, columns: Collection[str]
 ) -> CommitRecord:
-    """Commit an encoded unit: shard, then quarantine, then the record. Idempotent."""
+    """Commit an encoded unit: shard, then quarantine, then the record. Idempotent.
+
+    Raises RunError when the unit is committed with other bytes, or when a file cannot be written.
+    """
+    with explained(f"{output.uri}/{shard_file(unit)}"):
+        return _commit(output, unit, table, spec, columns)
+
+
+def _commit(
+    output: Storage, unit: int, table: pa.Table, spec: CodecSpec, columns: Collection[str]
+) -> CommitRecord:
     kept = table.filter(table["fault_code"].is_null())
     refusals = _refusals(table.filter(table["fault_code"].is_valid()))
     schema = shard_schema(spec, columns)
     shard = _parquet(kept.select(schema.names), schema)
-    output.write_bytes(shard_file(unit), shard)
-    if refusals:
-        write_refusals(output, unit_file(unit), refusals)
     frames = sum(kept["num_frames"].to_pylist())
     total, squares = _latent_sums(kept, spec.dim) if "z" in columns else ([], [])
     record = CommitRecord(
@@ -48,6 +56,11 @@ def commit_unit(
         latent_sum=total,
         latent_sum_squares=squares,
     )
+    if check_same(output, record):
+        return record
+    output.write_bytes(record.shard, shard)
+    if refusals:
+        write_refusals(output, unit_file(unit), refusals)
     write_record(output, record)
     return record
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -76,8 +76,8 @@ def _decode_file(
             handle = stack.enter_context(reader.open(file_of_row(rows[0]), _BLOCK_BYTES))
             size = handle.seek(0, io.SEEK_END)
             handle.seek(0)
-            with handle.explained():
-                stream = stack.enter_context(AudioStream(handle, size))
+            with handle.checked():
+                stream = stack.enter_context(AudioStream(cast("IO[bytes]", handle), size))
         except AudioFault as fault:
             yield from [fault] * len(rows)
             return
@@ -95,7 +95,7 @@ def _decode_file(
 def _read(handle: InputHandle, stream: AudioStream, spans: list[Span]) -> Audio | AudioFault:
     """The spans one after the other."""
     try:
-        with handle.explained():
+        with handle.checked():
             pieces: list[np.ndarray] = []
             for span in spans:
                 stream.skip(span.start - stream.position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from resyn.errors import RunError
-from resyn.storage import Storage
+from resyn.storage import Storage, json_bytes
 
 FOLDER = "ledger"
 SHARDS = "shards"
@@ -43,9 +43,37 @@ def shard_file(unit: int) -> str:
     return f"{SHARDS}/{unit:06d}.parquet"
 
 
+def record_file(unit: int) -> str:
+    """Where the commit record of a work unit lies, relative to the output."""
+    return f"{FOLDER}/{unit:06d}.json"
+
+
 def write_record(output: Storage, record: CommitRecord) -> None:
-    """Make a written shard visible. The last write of a unit."""
-    output.write_json(f"{FOLDER}/{record.unit:06d}.json", asdict(record))
+    """Make a written shard visible. The last write of a unit.
+
+    A second writer of the same record is welcome. Raises RunError when the unit has another.
+    """
+    data = json_bytes(asdict(record))
+    if not output.create_bytes(record_file(record.unit), data):
+        check_same(output, record)
+
+
+def check_same(output: Storage, record: CommitRecord) -> bool:
+    """True when the unit is committed as `record` says, False when it is not committed.
+
+    Raises RunError when it is committed otherwise.
+    """
+    name = record_file(record.unit)
+    try:
+        found = output.read_bytes(name)
+    except FileNotFoundError:
+        return False
+    if found != json_bytes(asdict(record)):
+        raise RunError(
+            f"{output.uri}/{name}: another run has committed other bytes for this unit; encode "
+            "with the same versions of resyn and of its libraries, or choose another --output"
+        )
+    return True
 
 
 def committed_units(output: Storage) -> set[int]:
@@ -57,7 +85,7 @@ def read_records(output: Storage) -> list[CommitRecord]:
     """All records by unit. Raises RunError that names a record which cannot be read."""
     records: list[CommitRecord] = []
     for unit in sorted(committed_units(output)):
-        name = f"{FOLDER}/{unit:06d}.json"
+        name = record_file(unit)
         try:
             records.append(CommitRecord(**output.read_json(name)))
         except (ValueError, TypeError) as error:

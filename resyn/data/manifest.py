@@ -8,11 +8,12 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any, cast
 
 from resyn.audio.faults import AudioFault
 from resyn.audio.io import AudioInfo, probe
 from resyn.data.cutting import Span, cut, speech_spans, stitch
+from resyn.data.fetch import HEADER_BYTES
 from resyn.data.quarantine import Refusal
 from resyn.data.sources import Source, SourceFile, SourceReader
 
@@ -179,13 +180,11 @@ def _probe(reader: SourceReader, file: SourceFile) -> tuple[int, AudioInfo]:
     """The size in bytes of a file, and what it is."""
     if file.size == 0:
         raise AudioFault("empty", "the file has no bytes")
-    try:
-        with reader.open(file) as handle:
-            size = handle.seek(0, io.SEEK_END)
-            handle.seek(0)
-            info = probe(handle, size)
-    except (FileNotFoundError, PermissionError) as error:
-        raise AudioFault("access", type(error).__name__) from error
+    with reader.open(file, HEADER_BYTES) as handle:
+        size = handle.seek(0, io.SEEK_END)
+        handle.seek(0)
+        with handle.checked():
+            info = probe(cast("IO[bytes]", handle), size)
     if info.seconds > LONGEST_SECONDS:
         detail = f"{info.seconds / 3600:.1f} h is above {LONGEST_SECONDS / 3600:.0f} h"
         raise AudioFault("too_long", detail)

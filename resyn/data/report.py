@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from resyn.codec.base import CodecSpec
+from resyn.data.audit import AuditReport
 from resyn.data.ledger import CommitRecord
 from resyn.data.plan import PlanSummary
+from resyn.errors import RunError
 
 #: FLAC of speech takes about this share of its 16-bit samples.
 _FLAC_SHARE = 0.55
+#: Without a limit of the user's own, this share of a large input may be refused.
+_USUAL_QUARANTINE, _LARGE_INPUT = 0.05, 1000
 
 
 def projected_bytes(spec: CodecSpec, columns: Collection[str], seconds: float) -> int:
@@ -34,15 +38,20 @@ def plan_lines(plan: PlanSummary, spec: CodecSpec, columns: Collection[str]) -> 
 class Progress:
     """Lines for finished units: how far, how fast, how long still."""
 
-    def __init__(self, num_units: int, seconds: float) -> None:
+    def __init__(
+        self, num_units: int, seconds: float, workers: Mapping[str, int] | None = None
+    ) -> None:
         self._num_units = num_units
         self._seconds = seconds
+        self._workers = workers or {}
+        self._busy: Counter[str] = Counter()
         self._done: list[CommitRecord] = []
         self._started = time.monotonic()
         self._first_after = 0.0
 
-    def line(self, record: CommitRecord) -> str:
-        """Count `record` and say where we are."""
+    def line(self, record: CommitRecord, busy: Mapping[str, float] | None = None) -> str:
+        """Count `record`, on which the stages worked `busy` seconds, and say where we are."""
+        self._busy.update(busy or {})
         if not self._done:
             self._first_after = time.monotonic() - self._started
         self._done.append(record)
@@ -55,11 +64,16 @@ class Progress:
         return f"{line}  {speed:.1f}x real time  {show_time(left)} left"
 
     def closing(self) -> str:
-        """What this run did."""
-        wall = time.monotonic() - self._started
+        """What this run did, and which share of their time the workers of each stage worked."""
+        wall = max(time.monotonic() - self._started, 1e-9)
+        shares = ", ".join(
+            f"{stage} {self._busy[stage] / (wall * count):.0%} of {count}"
+            for stage, count in self._workers.items()
+        )
+        busy = f"; workers busy: {shares}" if shares else ""
         return (
             f"encoded {_seconds(self._done) / 3600:.3f} h in {wall:.1f} s (first unit after "
-            f"{self._first_after:.1f} s), {self._speed():.1f}x real time"
+            f"{self._first_after:.1f} s), {self._speed():.1f}x real time{busy}"
         )
 
     def _speed(self) -> float:
@@ -88,6 +102,23 @@ def closing_lines(records: Iterable[CommitRecord], refused: Mapping[str, int]) -
         f"{len(records)} shards, {seconds / 3600:.3f} h, {sum(r.rows for r in records)} rows, "
         f"{size}; quarantined: {_counts(refusals)}"
     )
+
+
+def check_quarantine(report: AuditReport, most: float | None, uri: str) -> None:
+    """Raises RunError when more than the share `most` of the input was refused.
+
+    The share is of planned segments and of files refused before they had segments. None stands for
+    0.05 where there are 1,000 or more of them, and for no limit where there are fewer.
+    """
+    refused = report.quarantined + report.refused_files
+    total = max(1, report.planned + report.refused_files)
+    if most is None:
+        most = _USUAL_QUARANTINE if total >= _LARGE_INPUT else 1.0
+    if refused / total > most:
+        raise RunError(
+            f"{uri}: {refused / total:.1%} of the input is quarantined, above --max-quarantine "
+            f"{most:g}; see {uri}/quarantine, or allow more and run the same command again"
+        )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

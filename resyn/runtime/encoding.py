@@ -4,41 +4,55 @@ from __future__ import annotations
 
 from resyn.codec import Codec, load_codec
 from resyn.config.encode import EncodeConfig
-from resyn.data.audit import audit
-from resyn.data.job import JOB_FILE, Recipe, open_job, resolve
+from resyn.data.audit import AuditReport, audit
+from resyn.data.job import JOB_FILE, Job, Recipe, open_job, resolve
+from resyn.data.lease import Lease
 from resyn.data.ledger import committed_units, read_records
 from resyn.data.plan import Planner, PlanSettings
-from resyn.data.report import Progress, closing_lines, plan_lines
+from resyn.data.report import Progress, check_quarantine, closing_lines, plan_lines
 from resyn.data.schema import PAYLOADS
 from resyn.data.sources import open_source
+from resyn.data.units import WorkUnit
 from resyn.errors import RunError, UserError
 from resyn.storage import open_storage
+from resyn.storage_faults import explained
 
 
 def run(config: EncodeConfig, full_audit: bool = False) -> None:
     """Encode `config.input` to `config.output`; resumes. `full_audit` hashes every shard.
 
-    Raises UserError for a wrong call, RunError when units fail or the audit finds a fault.
+    Raises UserError for a wrong call or an output on which another run works, RunError when units
+    fail, when the audit finds a fault, or when too much was refused.
     """
     config.check()
     config = config.resolved()
     codec = load_codec(config.codec, config.codec_weights)
-    output = open_storage(config.output)
-    job = open_job(open_storage(config.input), output, _recipe(config, codec), codec)
-    units = job.pending()
-    if units:
-        print(plan_lines(job.summary, codec.spec, config.columns), flush=True)
-        if len(units) < job.summary.units:
-            print(f"resuming: {job.summary.units - len(units)} units are committed", flush=True)
-        from resyn.runtime.ray_data import encode_units
+    source, output = open_storage(config.input), open_storage(config.output)
+    with explained(f"--input {config.input}"):
+        recipe = resolve(_recipe(config, codec), source)
+    with explained(f"--output {config.output}"), Lease(output, config.lease_seconds) as lease:
+        job = open_job(source, output, recipe, codec)
+        units = job.pending()
+        if units:
+            print(plan_lines(job.summary, codec.spec, config.columns), flush=True)
+            if len(units) < job.summary.units:
+                print(f"resuming: {job.summary.units - len(units)} units are committed", flush=True)
+            _encode(job, config, units, lease)
+        closing = closing_lines(read_records(output), job.summary.refused)
+        print(closing if units else f"nothing to do: {closing} are complete")
+        report = audit_output(config.output, contents=full_audit)
+        check_quarantine(report, config.max_quarantine, config.output)
 
-        progress = Progress(len(units), sum(unit.seconds for unit in units))
-        for record in encode_units(job, config, units):
-            print(progress.line(record), flush=True)
-        print(progress.closing())
-    closing = closing_lines(read_records(output), job.summary.refused)
-    print(closing if units else f"nothing to do: {closing} are complete")
-    audit_output(config.output, contents=full_audit)
+
+def _encode(job: Job, config: EncodeConfig, units: list[WorkUnit], lease: Lease) -> None:
+    from resyn.runtime.ray_data import encode_units, stage_workers
+
+    workers = stage_workers(config, len(units))
+    progress = Progress(len(units), sum(unit.seconds for unit in units), workers)
+    for unit in encode_units(job, config, units):
+        lease.check()
+        print(progress.line(unit.record, unit.busy), flush=True)
+    print(progress.closing())
 
 
 def show_plan(config: EncodeConfig) -> None:
@@ -59,7 +73,7 @@ def show_plan(config: EncodeConfig) -> None:
     print(f"recipe {recipe.fingerprint}; {done} units are committed in {config.output}")
 
 
-def audit_output(uri: str, contents: bool = True) -> None:
+def audit_output(uri: str, contents: bool = True) -> AuditReport:
     """Check an output and print the verdict. Raises RunError when anything is amiss."""
     if not uri:
         raise UserError("--output is missing: name the folder to audit")
@@ -71,6 +85,7 @@ def audit_output(uri: str, contents: bool = True) -> None:
     if not report.clean:
         shown = "; ".join(report.problems[:3])
         raise RunError(f"{uri}: {len(report.problems)} faults found by the audit: {shown}")
+    return report
 
 
 def _recipe(config: EncodeConfig, codec: Codec) -> Recipe:

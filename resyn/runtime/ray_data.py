@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -30,14 +31,32 @@ from resyn.data.units import WorkUnit
 from resyn.errors import RunError
 from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.ray_cluster import ensure_ray
+from resyn.storage_faults import explained
 
 #: A decode or commit task asks for this share of a CPU, and each actor leaves as much free, so
 #: that all steps fit beside each other, on one CPU too.
 TASK_CPUS = 0.25
 
 
-def encode_units(job: Job, config: EncodeConfig, units: list[WorkUnit]) -> Iterator[CommitRecord]:
-    """Encode `units` and yield their commit records as they are done, in any order.
+@dataclass(frozen=True, slots=True)
+class EncodedUnit:
+    """A finished unit: its record, and the seconds that each stage worked on it."""
+
+    record: CommitRecord
+    busy: dict[str, float]
+
+
+def stage_workers(config: EncodeConfig, num_units: int) -> dict[str, int]:
+    """Workers of each stage on the cluster as it is. Raises RunError when none fits."""
+    ensure_ray()
+    num_actors = _num_actors(config, num_units)
+    tasks = _task_pool(config, num_actors).size
+    tasks = tasks or max(1, int(ray.cluster_resources().get("CPU", 1) / TASK_CPUS))
+    return {"decode": tasks, "encode": num_actors, "commit": tasks}
+
+
+def encode_units(job: Job, config: EncodeConfig, units: list[WorkUnit]) -> Iterator[EncodedUnit]:
+    """Encode `units` and yield them as they are done, in any order.
 
     Raises RunError when a unit fails for another reason than its audio.
     """
@@ -62,9 +81,9 @@ def encode_units(job: Job, config: EncodeConfig, units: list[WorkUnit]) -> Itera
     )
     try:
         for row in dataset.iter_rows():
-            yield CommitRecord(**json.loads(row["record"]))
+            yield EncodedUnit(CommitRecord(**json.loads(row["record"])), json.loads(row["busy"]))
     except RayError as error:
-        raise RunError(f"encoding stopped: {_cause(error)}; the same command resumes") from error
+        raise RunError(f"encoding stopped: {_cause(error)}") from error
 
 
 def _quieten_ray_data() -> None:
@@ -96,7 +115,9 @@ def _task_pool(config: EncodeConfig, num_actors: int) -> ray.data.TaskPoolStrate
 def _cause(error: RayError) -> str:
     """One line for the exception that our code raised: Ray keeps of it the traceback's text."""
     first, *_ = str(error).split("The above exception was the direct cause", 1)
-    return first.strip().splitlines()[-1]
+    line = first.strip().splitlines()[-1]
+    _, ours, explained = line.partition(f"{RunError.__name__}: ")
+    return explained if ours else f"{line}; the same command resumes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +125,15 @@ class _Decode:
     job: Job
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        started = time.perf_counter()
         unit = WorkUnit(**batch.to_pylist()[0])
         recipe = self.job.recipe
         with_audio = "audio" in recipe.columns
-        rows = read_rows(self.job.output, unit)
         rate = recipe.codec.sample_rate
-        return _row(unit.unit, decode_unit(self.job.input, rows, rate, with_audio))
+        with explained(f"unit {unit.unit} of {self.job.output.uri}"):
+            rows = read_rows(self.job.output, unit)
+            table = decode_unit(self.job.input, rows, rate, with_audio)
+        return _row(unit.unit, table, {"decode": time.perf_counter() - started})
 
 
 class _Encoder:
@@ -129,8 +153,10 @@ class _Encoder:
         self._shape = BatchShape(config.batch_size, config.bucket_seconds)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        unit, table = _unpack(batch)
-        return _row(unit, encode_unit(self._codec, table, self._columns, self._shape))
+        started = time.perf_counter()
+        unit, table, busy = _unpack(batch)
+        table = encode_unit(self._codec, table, self._columns, self._shape)
+        return _row(unit, table, busy | {"encode": time.perf_counter() - started})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +164,15 @@ class _Commit:
     job: Job
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        unit, table = _unpack(batch)
+        started = time.perf_counter()
+        unit, table, busy = _unpack(batch)
         recipe = self.job.recipe
         record = commit_unit(self.job.output, unit, table, recipe.codec, recipe.columns)
-        return pa.table({"record": [json.dumps(asdict(record))]})
+        busy |= {"commit": time.perf_counter() - started}
+        return pa.table({"record": [json.dumps(asdict(record))], "busy": [json.dumps(busy)]})
 
 
-def _row(unit: int, table: pa.Table) -> pa.Table:
+def _row(unit: int, table: pa.Table, busy: dict[str, float]) -> pa.Table:
     """A unit's table as the one row in which it travels; its bytes are not copied."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -152,10 +180,12 @@ def _row(unit: int, table: pa.Table) -> pa.Table:
     data = sink.getvalue()
     offsets = pa.py_buffer(struct.pack("<qq", 0, data.size))
     cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
-    return pa.table({"unit": pa.array([unit], pa.int32()), "table": cell})
+    columns = {"unit": pa.array([unit], pa.int32()), "table": cell, "busy": [json.dumps(busy)]}
+    return pa.table(columns)
 
 
-def _unpack(batch: pa.Table) -> tuple[int, pa.Table]:
+def _unpack(batch: pa.Table) -> tuple[int, pa.Table, dict[str, float]]:
     """Inverse of `_row`."""
     cell = batch["table"][0].as_buffer()
-    return batch["unit"][0].as_py(), pa.ipc.open_stream(cell).read_all()
+    busy = json.loads(batch["busy"][0].as_py())
+    return batch["unit"][0].as_py(), pa.ipc.open_stream(cell).read_all(), busy

@@ -52,11 +52,13 @@ def test_pieces_equal_the_whole(make_tone: Tone) -> None:
 
 
 def test_channels_are_averaged() -> None:
+    """Case 11."""
     stereo = np.stack([np.full(8_000, 0.5), np.full(8_000, -0.25)], axis=1)
     np.testing.assert_allclose(decode(encoded(stereo, 16_000, "WAV")).samples, 0.125)
 
 
 def test_refusals_by_code(make_tone: Tone) -> None:
+    """Cases 1 to 4 and 12."""
     flac = encoded(make_tone(3.0), 16_000, "FLAC")
     flipped = bytearray(flac)
     flipped[len(flac) // 2] ^= 0x10
@@ -70,6 +72,7 @@ def test_refusals_by_code(make_tone: Tone) -> None:
 
 
 def test_a_header_without_length_is_read_to_the_end(make_tone: Tone) -> None:
+    """Case 6."""
     flac = encoded(make_tone(2.0), 16_000, "FLAC")
     unknown = with_total_samples(flac, 0)
     np.testing.assert_array_equal(decode(unknown).samples, decode(flac).samples)
@@ -77,6 +80,7 @@ def test_a_header_without_length_is_read_to_the_end(make_tone: Tone) -> None:
 
 
 def test_a_header_that_promises_too_much_allocates_nothing(make_tone: Tone) -> None:
+    """Case 7."""
     inflated = with_total_samples(encoded(make_tone(2.0), 16_000, "FLAC"), 2**36 - 1)
     assert code_of(inflated) == "truncated"
     with pytest.raises(AudioFault, match="promises"):

@@ -132,6 +132,7 @@ def test_a_segment_before_the_damage_is_kept(
 def test_another_recipe_is_refused_with_the_difference(
     encoded: Path, encode: Encode, codec: Codec, waveform: Codec
 ) -> None:
+    """Case 28, for who encodes; tests/data/test_shards.py has who reads."""
     tree, output = encoded / "tree", encoded / "out"
     with pytest.raises(UserError, match=r"plan\.segment_seconds is 1\.0 there, 2\.0 here"):
         encode(tree, output, codec, ("codes", "z", "audio"), segment_seconds=2.0)

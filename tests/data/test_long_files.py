@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from resyn.data.decode import decode_unit
 from resyn.data.manifest import ManifestRow, plan_file
 from resyn.data.sources import FolderSource, SourceFile
-from resyn.storage import READ_AHEAD, Storage, open_storage
+from resyn.storage import BLOCK_BYTES, Storage, open_storage
 
 RATE = 16_000
 
@@ -85,7 +85,7 @@ def test_a_header_in_a_bucket_costs_no_download(
 
     monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", counted)
     row = last_second(bucket, "noise.flac", size)
-    assert 0 < sum(fetched) < 2 * READ_AHEAD < size
+    assert 0 < sum(fetched) < 2 * BLOCK_BYTES < size
     fetched.clear()
     made = decode_unit(bucket, row, RATE, with_audio=False)
     assert made["fault_code"].null_count == 1

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from resyn.data.audit import AuditReport
 from resyn.data.ledger import CommitRecord
-from resyn.data.report import Progress, show_bytes, show_time
+from resyn.data.report import Progress, check_quarantine, show_bytes, show_time
+from resyn.errors import RunError
 
 
 def _record(seconds: float, refused: int = 0) -> CommitRecord:
@@ -39,3 +43,12 @@ def test_sizes_and_durations_read_as_people_write_them() -> None:
         "3 min 20 s",
         "5 h 07 min",
     ]
+
+
+def test_a_large_input_may_lose_a_twentieth_and_a_small_one_what_it_must() -> None:
+    check_quarantine(AuditReport(planned=990, quarantined=40, refused_files=10), None, "out")
+    with pytest.raises(RunError, match="5.1% of the input is quarantined"):
+        check_quarantine(AuditReport(planned=990, quarantined=41, refused_files=10), None, "out")
+    check_quarantine(AuditReport(planned=10, quarantined=9, refused_files=5), None, "out")
+    with pytest.raises(RunError, match="above --max-quarantine 0.1"):
+        check_quarantine(AuditReport(planned=10, quarantined=2), 0.1, "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ from resyn.data.commit import commit_unit
 from resyn.data.decode import decode_unit
 from resyn.data.encode import BatchShape, encode_unit
 from resyn.data.job import Recipe, open_job
+from resyn.data.lease import Lease
 from resyn.data.ledger import read_records
 from resyn.data.plan import PlanSettings, read_rows
 from resyn.data.shards import ShardReader
@@ -86,9 +88,30 @@ def test_a_resumed_unit_has_the_same_bytes(
     kept = (encoded / "shards" / "000000.parquet").stat().st_mtime_ns
     (encoded / "ledger" / "000001.json").unlink()
     main(["--input", str(tree), "--output", str(encoded), *SETTINGS])
-    assert "unit 1/1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "unit 1/1" in printed
+    assert re.search(r"workers busy: decode \d+% of 1, encode \d+% of 1, commit \d+% of 1", printed)
     assert shas(encoded) == before
     assert (encoded / "shards" / "000000.parquet").stat().st_mtime_ns == kept
+
+
+def test_too_much_in_quarantine_fails_the_job_after_the_report(
+    encoded: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 18: 5 of 13 segments and files are refused."""
+    usual = ["--input", str(tree), "--output", str(encoded), *SETTINGS]
+    with pytest.raises(RunError, match=r"38\.5% of the input is quarantined, above .* 0\.05"):
+        main(usual)
+    assert "audit clean" in capsys.readouterr().out
+    main([*usual, "--max-quarantine", "0.4"])
+
+
+def test_a_second_submission_is_a_wrong_call(encoded: Path, tree: Path) -> None:
+    """Case 27, by the command; tests/data/test_lease.py has the rest."""
+    usual = ["--input", str(tree), "--output", str(encoded), *SETTINGS]
+    with Lease(open_storage(str(encoded)), 60), pytest.raises(UserError, match="already running"):
+        main(usual)
+    main(usual)
 
 
 def test_an_audit_that_finds_a_fault_fails_the_run(encoded: Path) -> None:
@@ -105,7 +128,8 @@ def test_a_unit_that_fails_names_its_cause(tree: Path, tmp_path: Path, ray_clust
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "shards").write_text("in the way")
     flags = ["--codec", "waveform_24khz", "--columns", "audio"]
-    with pytest.raises(RunError, match=r"encoding stopped: \w+Error: .*shards.*; the same command"):
+    fault = r"encoding stopped: /.*/shards/0+.parquet: \w+Error: .*; the same command"
+    with pytest.raises(RunError, match=fault):
         main(["--input", str(tree), "--output", str(tmp_path / "out"), *flags])
 
 

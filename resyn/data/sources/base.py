@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resyn.audio.faults import AudioFault
-from resyn.storage import Storage
+from resyn.storage import Storage, content_tag
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".oga", ".mp3")
 _CHUNK = 4096
@@ -109,7 +109,7 @@ def walk(
         if entry["type"] == "directory":
             yield from walk(root, suffixes, uri)
         elif name.lower().endswith(suffixes):
-            yield SourceFile(uri, entry["size"], etag_of(entry))
+            yield SourceFile(uri, entry["size"], content_tag(entry))
 
 
 def first_file(root: Storage, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> SourceFile | None:
@@ -143,14 +143,6 @@ def _local_entries(root: Storage, folder: str) -> Iterator[tuple[str, dict[str, 
                 entry = {"type": "other", "size": None}
             if entry["type"] != "directory" or not entry["islink"]:  # it may lead round in a circle
                 yield decoded, entry
-
-
-def etag_of(entry: dict[str, Any]) -> str:
-    """What changes when the content does: the store's ETag, or a local file's time and size."""
-    stored = entry.get("ETag") or entry.get("etag")
-    if stored:
-        return str(stored).strip('"')
-    return f"{entry.get('mtime', '')}-{entry['size']}"
 
 
 def stem(uri: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from resyn.data.sources.base import SourceFile, etag_of, name_of, parent, walk
-from resyn.storage import Storage
+from resyn.data.sources.base import SourceFile, name_of, parent, walk
+from resyn.storage import Storage, content_tag
 
 
 class ContainerSource:
@@ -39,6 +39,6 @@ class ContainerSource:
             name = name_of(self._root)
             if name.lower().endswith(self.suffix):
                 entry = self.base.fs.info(self._root.root)
-                yield SourceFile(name, int(entry["size"]), etag_of(entry))
+                yield SourceFile(name, int(entry["size"]), content_tag(entry))
         elif self.base.fs.isdir(self.base.root):
             yield from walk(self.base, (self.suffix,))

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import IO, Any, ClassVar, cast
 
 from resyn.audio.faults import AudioFault
-from resyn.data.sources.base import NO_LABELS, Labels, SourceFile, etag_of, name_of, parent
+from resyn.data.sources.base import NO_LABELS, Labels, SourceFile, name_of, parent
 from resyn.data.sources.labels import labels_of
 from resyn.data.sources.paths import Boundary
 from resyn.data.sources.repeats import Repeats
 from resyn.errors import UserError
-from resyn.storage import Storage
+from resyn.storage import Storage, content_tag
 
 #: Lines above this length (bytes) are no line of a manifest.
 LONGEST_LINE = 16 * 2**20
@@ -141,7 +141,7 @@ class ManifestSource:
             entry = self.base.fs.info(self.base.path(file.uri))
         except (FileNotFoundError, PermissionError) as error:
             raise AudioFault("access", type(error).__name__) from error
-        return replace(file, size=int(entry["size"]), etag=etag_of(entry))
+        return replace(file, size=int(entry["size"]), etag=content_tag(entry))
 
 
 class NemoSource(ManifestSource):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, Self
 
+from resyn.data.fetch import InputFile
 from resyn.data.sources.base import SourceFile
 from resyn.data.sources.tables import TABLE_SUFFIX, AudioTable
-from resyn.storage import Storage
+from resyn.storage import BLOCK_BYTES, Storage
 
 
 def file_of_row(row: Mapping[str, Any]) -> SourceFile:
@@ -21,6 +23,18 @@ def file_of_row(row: Mapping[str, Any]) -> SourceFile:
         row["container"],
         row["position"],
     )
+
+
+class Cell(io.BytesIO):
+    """The bytes of a table's cell, read already."""
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Nothing can fail any more."""
+        yield
+
+
+InputHandle = InputFile | Cell
 
 
 class SourceReader:
@@ -46,20 +60,19 @@ class SourceReader:
     ) -> None:
         self._close_table()
 
-    def open(self, file: SourceFile) -> IO[bytes]:
+    def open(self, file: SourceFile, block_bytes: int = BLOCK_BYTES) -> InputHandle:
         """A seekable handle on exactly the bytes of `file`, to be closed by the caller.
 
-        Raises FileNotFoundError, PermissionError, and AudioFault for what an archive or a table
-        does not hold.
+        Raises AudioFault `access` and `changed`, and for what an archive or a table does not hold;
+        RunError when nothing of the input can be read.
         """
         if file.container is None:
-            return self._base.open(file.uri)
+            return InputFile(self._base, file.uri, file.etag, block_bytes)
         assert file.position is not None
         if file.container.lower().endswith(TABLE_SUFFIX):
-            return io.BytesIO(self._rows(file.container).read(file.position))
-        assert file.size is not None
-        window = _Window(self._base.open(file.container), file.position, file.size)
-        return cast("IO[bytes]", io.BufferedReader(window))
+            return Cell(self._rows(file.container).read(file.position))
+        where = (block_bytes, file.position, file.size)
+        return InputFile(self._base, file.container, file.etag, *where)
 
     def _rows(self, name: str) -> AudioTable:
         if self._table is None or self._table_name != name:
@@ -71,37 +84,3 @@ class SourceReader:
         if self._table is not None:
             self._table.close()
             self._table = None
-
-
-class _Window(io.RawIOBase):
-    """`size` bytes of a seekable handle from `first` on, as a file of their own."""
-
-    def __init__(self, handle: IO[bytes], first: int, size: int) -> None:
-        self._handle = handle
-        self._first = first
-        self._size = size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, origin + offset)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        wanted = max(0, min(len(buffer), self._size - self._at))
-        self._handle.seek(self._first + self._at)
-        data = self._handle.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._handle.close()
-        super().close()

@@ -1,0 +1,152 @@
+"""Reading inputs: of one version, or with a reason why not.
+
+A fault of one file is an AudioFault and the job goes on; a store that refuses everything ends it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import IO, Any, NoReturn, Self, cast
+
+from resyn.audio.faults import AudioFault
+from resyn.errors import RunError
+from resyn.storage import BLOCK_BYTES, Storage, read_exactly
+from resyn.storage_faults import ChangedError, error_code, failure_cause, is_refusal
+
+#: A header is near the front; more would download files that are only planned.
+HEADER_BYTES = 2**16
+
+
+class InputFile(io.RawIOBase):
+    """One version of a file, `size` bytes, readable and seekable.
+
+    Made for libsndfile, whose callbacks cannot raise: a read that fails ends the file, and
+    `checked` raises afterwards what became of it. Of a file inside another it is the `size` bytes
+    from `first` on. The content tag of the whole must be `tag` unless that is empty. Opening
+    raises AudioFault `access` or `changed`, RunError when `root` cannot be read at all.
+    """
+
+    def __init__(
+        self,
+        root: Storage,
+        uri: str,
+        tag: str = "",
+        block_bytes: int = BLOCK_BYTES,
+        first: int = 0,
+        size: int | None = None,
+    ) -> None:
+        self._root, self._uri = root, uri
+        self._failure: BaseException | None = None
+        self._file: Any = None
+        try:
+            self._file = root.open(uri, block_bytes=block_bytes)
+        except Exception as error:
+            self._refuse(error)
+        self._whole: int = self._file.size
+        self._first = first
+        self.size: int = self._whole - first if size is None else size
+        self._file.seek(first)
+        found = self._found_tag(tag)
+        if tag and found and found != tag:
+            self.close()
+            raise AudioFault("changed", f"was {tag} when planned, is {found}")
+
+    def _found_tag(self, planned: str) -> str:
+        """The tag of the open file as far as it can be known; empty when it cannot.
+
+        In a store this is the ETag on which every read insists. Locally only the size counts: a
+        copy of a corpus has the content of the original and often another time.
+        """
+        if self._root.is_local:
+            time, dash, size = planned.rpartition("-")
+            return f"{time}-{self._whole}" if dash and size.isdigit() else ""
+        details = getattr(self._file, "details", None) or {}
+        return str(details.get("ETag") or details.get("etag") or "").strip('"')
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file below too."""
+        if not self.closed and self._file is not None:
+            self._file.close()
+        super().close()
+
+    def check(self) -> None:
+        """Raises what a read met: AudioFault `access` or `changed`, RunError or OSError."""
+        if self._failure is not None:
+            self._refuse(self._failure)
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """`check` after a block that reads: a read that failed looks like a file that ends."""
+        try:
+            yield
+        finally:
+            self.check()
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return int(self._file.tell()) - self._first
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; returns the new position."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.size}[whence]
+        self._file.seek(self._first + max(0, origin + offset))
+        return self.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """`size` bytes, or all that are left; fewer only at the end or after a failure."""
+        left = max(0, self.size - self.tell())
+        wanted = left if size < 0 else min(size, left)
+        if not wanted or self._failure is not None:
+            return b""
+        try:
+            return read_exactly(cast("IO[bytes]", self._file), wanted)
+        except Exception as error:
+            self._failure = error
+            return b""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`; returns how many bytes came."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _refuse(self, error: BaseException) -> NoReturn:
+        if isinstance(error, ChangedError):
+            raise AudioFault("changed", "changed while it was read") from error
+        if isinstance(error, FileNotFoundError):
+            raise AudioFault("access", "FileNotFoundError") from error
+        if is_refusal(error):
+            if not _readable(self._root):
+                raise RunError(f"{self._root.uri}: {failure_cause(error)}") from None
+            raise AudioFault("access", error_code(error) or type(error).__name__) from error
+        raise error
+
+
+def _readable(root: Storage) -> bool:
+    """Whether the store grants anything below `root`: else the fault is not one file's."""
+    try:
+        return root.exists()
+    except Exception:
+        return False
