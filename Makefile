@@ -31,6 +31,7 @@ $(STAMP): requirements.lock pyproject.toml | $(filter-out uv,$(UV))
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -c "from resyn.runtime.deepspeed_engine import build_operators; build_operators()"
 	@touch $@
 
 # pip's --target is allowed on externally managed systems (PEP 668); Pythons without pip have venv.
@@ -40,15 +41,11 @@ $(OWN_UV)/bin/uv:
 	then $(PYTHON) -m pip install --quiet --target $(OWN_UV) uv; \
 	else $(PYTHON) -m venv $(OWN_UV) && $(OWN_UV)/bin/python -m pip install --quiet uv; fi
 
-# DeepSpeed calls `ninja` by name, and the system may have none, or another version that would
-# build every operator anew.
-RUN := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python
-
 demo: setup
-	$(RUN) pipelines/demo.py
+	$(BIN)/python pipelines/demo.py
 
 test: setup
-	$(RUN) -m pytest
+	$(BIN)/python -m pytest
 
 check: setup
 	$(BIN)/ruff check .
@@ -57,7 +54,7 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@for script in $(sort $(wildcard tests/bench/*.py)); do echo "== $$script"; PYTHONPATH=. $(RUN) $$script; done
+	@for script in $(sort $(wildcard tests/bench/*.py)); do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script; done
 
 lock: | $(filter-out uv,$(UV))
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

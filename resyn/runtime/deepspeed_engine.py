@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -46,6 +47,29 @@ def deepspeed_settings(
     return settings | derived
 
 
+def build_operators() -> None:
+    """Compile what DeepSpeed needs on a CPU, once per environment: about half a minute."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    _find_operators()
+    from deepspeed.comm.torch import build_shm_op
+
+    build_shm_op()
+
+
+def _find_operators() -> None:
+    """Keep compiled operators in this environment, and find its own compiler driver.
+
+    Another environment would build them anew in torch's usual place, and be rebuilt in turn; and
+    torch calls `ninja` by name, also where no environment is active.
+    """
+    import ninja
+
+    os.environ["PATH"] = f"{ninja.BIN_DIR}{os.pathsep}{os.environ['PATH']}"
+    folder = Path(sys.prefix) / "torch_extensions"
+    if os.access(folder if folder.exists() else sys.prefix, os.W_OK):
+        os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(folder))
+
+
 class DeepSpeedEngine:
     """One rank of a DeepSpeed engine. Needs an initialised process group."""
 
@@ -54,11 +78,9 @@ class DeepSpeedEngine:
     ) -> None:
         if not use_gpu:
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        _find_operators()
         import deepspeed
-        import ninja
 
-        # torch calls it by name to build DeepSpeed's operator, also where no environment is active.
-        os.environ["PATH"] = f"{ninja.BIN_DIR}{os.pathsep}{os.environ['PATH']}"
         deepspeed.init_distributed("nccl" if use_gpu else "gloo", verbose=False)
         self.device = (
             torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
