@@ -112,29 +112,32 @@ def plan_file(
         pieces = _pieces(file, info, segment_seconds, cut_by_vad)
     except AudioFault as fault:
         return _refusal(file, fault)
-    labels = replace(file.labels, split=split or file.labels.split)
     # A transcript covers its whole file, so a piece of one has none.
-    text = labels.text if len(pieces) == 1 else ""
-    return [
-        ManifestRow(
-            utt_id=make_utt_id(file.uri, spans[0].start),
-            source_uri=file.uri,
-            source_format=info.format,
-            source_etag=file.etag,
-            start=spans[0].start,
-            num_samples=sum(span.num_samples for span in spans),
-            sample_rate=info.sample_rate,
-            speaker=labels.speaker,
-            book=labels.book,
-            text=text,
-            split=labels.split,
-            source_size=size,
-            container=file.container,
-            position=file.position,
-            spans=tuple(spans) if len(spans) > 1 else None,
-        )
-        for spans in pieces
-    ]
+    text = file.labels.text if len(pieces) == 1 else ""
+    labels = replace(file.labels, text=text, split=split or file.labels.split)
+    file = replace(file, size=size, labels=labels)
+    return [_row(file, info, spans) for spans in pieces]
+
+
+def _row(file: SourceFile, info: AudioInfo, spans: list[Span]) -> ManifestRow:
+    assert file.size is not None
+    return ManifestRow(
+        utt_id=make_utt_id(file.uri, spans[0].start),
+        source_uri=file.uri,
+        source_format=info.format,
+        source_etag=file.etag,
+        start=spans[0].start,
+        num_samples=sum(span.num_samples for span in spans),
+        sample_rate=info.sample_rate,
+        speaker=file.labels.speaker,
+        book=file.labels.book,
+        text=file.labels.text,
+        split=file.labels.split,
+        source_size=file.size,
+        container=file.container,
+        position=file.position,
+        spans=tuple(spans) if len(spans) > 1 else None,
+    )
 
 
 def _refusal(file: SourceFile, fault: AudioFault) -> Refusal:

@@ -100,7 +100,7 @@ def describe(book: Path, activity: object) -> Path:
 
 
 def test_a_stitched_segment_is_its_spans_one_after_the_other(
-    book: Path, tmp_path: Path, encode: Any, waveform: Codec
+    book: Path, tmp_path: Path, waveform: Codec
 ) -> None:
     root = describe(book, [[0.5, 2.0], [3.0, 4.0], [6.0, 7.25], [9.5, 99.0]])
     plan = PlanSettings("auto", 3.0, 1.0, cut_by_vad=True)
