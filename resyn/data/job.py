@@ -16,6 +16,7 @@ from resyn.data.sources import WITH_VOICE_ACTIVITY, Source, detect_source, open_
 from resyn.data.units import WorkUnit
 from resyn.errors import UserError
 from resyn.storage import Storage
+from resyn.storage_faults import explained
 
 #: Written last of a plan: its presence says that the plan is whole.
 JOB_FILE = "encode.json"
@@ -72,10 +73,12 @@ def check_columns(spec: CodecSpec, columns: tuple[str, ...]) -> None:
 def resolve(recipe: Recipe, source: Storage) -> Recipe:
     """The recipe with the kind of source found out.
 
-    Raises UserError for an input that is missing and for columns that the codec does not make.
+    Raises UserError for an input that is missing and for columns that the codec does not make, and
+    RunError for an input that cannot be looked at.
     """
     check_columns(recipe.codec, recipe.columns)
-    name = detect_source(source, recipe.plan.source)
+    with explained(f"--input {source.uri}"):
+        name = detect_source(source, recipe.plan.source)
     if recipe.plan.cut_by_vad and name not in WITH_VOICE_ACTIVITY:
         raise UserError(
             f"--cut-by-vad: source {name} states no voice activity; only "

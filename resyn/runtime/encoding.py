@@ -28,8 +28,7 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
     config = config.resolved()
     codec = load_codec(config.codec, config.codec_weights)
     source, output = open_storage(config.input), open_storage(config.output)
-    with explained(f"--input {config.input}"):
-        recipe = resolve(_recipe(config, codec), source)
+    recipe = resolve(_recipe(config, codec), source)
     with explained(f"--output {config.output}"), Lease(output, config.lease_seconds) as lease:
         job = open_job(source, output, recipe, codec)
         units = job.pending()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ import pyarrow as pa
 import pytest
 import s3fs
 import soundfile
-from moto.server import ThreadedMotoServer
 
 from resyn.data.decode import decode_unit
 from resyn.data.manifest import ManifestRow, plan_file
-from resyn.data.sources import FolderSource, SourceFile
+from resyn.data.sources import FolderSource, SourceFile, SourceReader
 from resyn.storage import BLOCK_BYTES, Storage, open_storage
+from tests.s3_proxy import S3
 
 RATE = 16_000
 
@@ -32,7 +31,9 @@ def write_noise(file: Path, minutes: float) -> int:
 
 def last_second(folder: Storage, name: str, size: int) -> pa.Table:
     """The manifest row of the last second of a file."""
-    rows = plan_file(folder, FolderSource(), SourceFile(name, size, ""), segment_seconds=1.0)
+    file = SourceFile(name, size)
+    with SourceReader(folder) as reader:
+        rows = plan_file(FolderSource(folder), reader, file, segment_seconds=1.0)
     assert isinstance(rows, list)
     fields = {key: [getattr(rows[-1], key)] for key in ManifestRow.__dataclass_fields__}
     return pa.table(fields)
@@ -53,27 +54,10 @@ def test_a_long_file_is_decoded_in_the_memory_of_a_short_one(tmp_path: Path) -> 
     assert peaks[1] < peaks[0] + 2**18
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    """An empty bucket on a server of this process."""
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3fs.S3FileSystem.clear_instance_cache()
-    storage = open_storage("s3://long-files")
-    storage.fs.mkdir("long-files")
-    yield storage
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
-
-
 def test_a_header_in_a_bucket_costs_no_download(
-    bucket: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bucket = open_storage("s3://corpus/noise")
     size = write_noise(tmp_path / "noise.flac", 3)
     bucket.fs.put_file(str(tmp_path / "noise.flac"), bucket.path("noise.flac"))
     fetched: list[int] = []
