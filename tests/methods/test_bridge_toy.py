@@ -1,8 +1,7 @@
 """The whole method on a bridge that can be solved by hand: from a point to two points.
 
-x1 is -1.5 or 1.5, and x0 is x1 - 1 or x1 + 1, each equally likely. Given x_t, Bayes' rule on
-Eq. 6 makes E[x0 | x_t, x1] = x1 + tanh(w (x_t - x1) / s²), where w is the marginal's weight of x0
-and s its standard deviation. One evaluation lands on the mean x1, where no x0 is.
+x1 is -1.5 or 1.5, and x0 is x1 - 1 or x1 + 1, each equally likely. One evaluation lands on
+the mean of the two, which is x1, where no x0 is; many reach both points equally often.
 """
 
 from __future__ import annotations
@@ -73,23 +72,6 @@ def transport(network: SmallNetwork, nfe: int) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         made = METHOD.resynthesize(network, batch.condition(1), nfe, SampleRandom(range(32)))
     return (made - x1).flatten(), (batch.z - x1).flatten()
-
-
-def test_training_finds_the_exact_bridge(network):
-    """On average over the x_t that there are: between the points, late on, there are none."""
-    batch = pairs(32, 10**6 + 1)
-    x0, x1 = batch.z, SPACE.embed(batch.codes)
-    errors = {}
-    for step in (950, 800, 500, 200):
-        weight, weight_x1, std = METHOD.schedule.marginal(step)
-        noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(step))
-        xt = weight * x0 + weight_x1 * x1 + std * noise
-        t = torch.full((len(xt),), (step + 1) / 1000)
-        with torch.no_grad():
-            made = xt - METHOD.schedule.std(step) * network(xt, t, x1)
-        exact = x1 + torch.tanh(weight * (xt - x1) / std**2)
-        errors[step] = float((made - exact).square().mean().sqrt())
-    assert max(errors.values()) < 0.1, errors
 
 
 def test_energy_distance_falls_with_nfe(network):
