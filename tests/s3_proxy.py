@@ -133,75 +133,78 @@ class S3:
         return None
 
 
-def handler(store: S3) -> type[BaseHTTPRequestHandler]:
+class Handler(BaseHTTPRequestHandler):
+    """The proxy's answer to one request; `handler` gives it its self.store."""
+
+    store: S3
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def relay(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.store.pick(self.command, unquote(urlsplit(self.path).path).lstrip("/"))
+        damage = fault.damage if fault else "none"
+        if fault:
+            fault.met.set()
+            if fault.first:
+                fault.first()
+        if damage == "hold":
+            self.store.closing.wait()
+            return self.cut()
+        if damage in _ANSWERS:
+            return self.refuse(*_ANSWERS[damage])
+        dropped = ("Expect", "Connection", "Transfer-Encoding")
+        headers = {k: v for k, v in self.headers.items() if k not in dropped}
+        status, found, data = self.store.ask(self.command, self.path, body, headers)
+        if damage == "lost":
+            return self.cut()
+        return self.answer(status, found, data, damage)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = relay
+
+    def refuse(self, status: int, code: str) -> None:
+        text = f"<Error><Code>{code}</Code><Message>{code} as ordered</Message></Error>"
+        self.answer(status, [("Content-Type", "application/xml")], text.encode(), "none")
+
+    def answer(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, damage: Damage
+    ) -> None:
+        size = next((v for k, v in headers if k.lower() == "content-length"), None)
+        length = size if self.command == "HEAD" and size else str(len(data))
+        sent = data[: len(data) // 2] if damage in ("reset", "short") else data
+        self.send_response(status)
+        for name, value in headers:
+            if name.lower() not in ("content-length", "connection", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(sent)) if damage == "short" else length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(sent)
+        if damage == "reset":
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection with a reset."""
+        self.wfile.flush()
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+        self.close_connection = True
+
+    def handle(self) -> None:
+        with suppress(OSError, ValueError):  # Clients are killed in these tests.
+            super().handle()
+
+    def finish(self) -> None:
+        with suppress(OSError, ValueError):
+            super().finish()
+
+
+def handler(store: S3) -> type[Handler]:
     """The proxy's request handler for `store`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-        def relay(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = store.pick(self.command, unquote(urlsplit(self.path).path).lstrip("/"))
-            damage = fault.damage if fault else "none"
-            if fault:
-                fault.met.set()
-                if fault.first:
-                    fault.first()
-            if damage == "hold":
-                store.closing.wait()
-                return self.cut()
-            if damage in _ANSWERS:
-                return self.refuse(*_ANSWERS[damage])
-            dropped = ("Expect", "Connection", "Transfer-Encoding")
-            headers = {k: v for k, v in self.headers.items() if k not in dropped}
-            status, found, data = store.ask(self.command, self.path, body, headers)
-            if damage == "lost":
-                return self.cut()
-            return self.answer(status, found, data, damage)
-
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = relay
-
-        def refuse(self, status: int, code: str) -> None:
-            text = f"<Error><Code>{code}</Code><Message>{code} as ordered</Message></Error>"
-            self.answer(status, [("Content-Type", "application/xml")], text.encode(), "none")
-
-        def answer(
-            self, status: int, headers: list[tuple[str, str]], data: bytes, damage: Damage
-        ) -> None:
-            size = next((v for k, v in headers if k.lower() == "content-length"), None)
-            length = size if self.command == "HEAD" and size else str(len(data))
-            sent = data[: len(data) // 2] if damage in ("reset", "short") else data
-            self.send_response(status)
-            for name, value in headers:
-                if name.lower() not in ("content-length", "connection", "transfer-encoding"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(sent)) if damage == "short" else length)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(sent)
-            if damage == "reset":
-                self.cut()
-
-        def cut(self) -> None:
-            """End the connection with a reset."""
-            self.wfile.flush()
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.connection.close()
-            self.close_connection = True
-
-        def handle(self) -> None:
-            with suppress(OSError, ValueError):  # Clients are killed in these tests.
-                super().handle()
-
-        def finish(self) -> None:
-            with suppress(OSError, ValueError):
-                super().finish()
-
-    return Handler
+    return type("Handler", (Handler,), {"store": store})
 
 
 @contextmanager
