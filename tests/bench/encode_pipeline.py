@@ -31,7 +31,7 @@ from tests.conftest import tone
 from tests.interleaved import print_ratios, seconds
 
 CODEC = "encodec_24khz_random"
-FILES, SECONDS, PER_UNIT, CORES, ROUNDS = 48, 10, 4, 2, 4
+FILES, SECONDS, PER_UNIT, CORES, ROUNDS = 48, 10, 4, 2, 3
 COLUMNS = ("codes", "z")
 
 
