@@ -1,12 +1,13 @@
 # make demo   the whole line, small, on this machine      make check   lint, types, layers
 # make test   every test                                  make bench   measured ratios
-# make setup  the environment alone                       make lock    recompile requirements.lock
+# make soak   kills and lost nodes, minutes each           make lock    recompile requirements.lock
+# make setup  the environment alone
 #
 # Needs Python >= 3.11, make, g++ and a package index; no root. Everything lands in .venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup demo test check bench lock
+.PHONY: setup demo test soak check bench lock
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -46,6 +47,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+soak: setup
+	$(BIN)/python -m pytest -m soak
 
 check: setup
 	$(BIN)/ruff check .

@@ -129,5 +129,5 @@ def test_the_demo_codec_decodes_and_encodes_in_chunks_as_in_one():
 class LookUp(torch.nn.Module):
     """Takes x1 for z."""
 
-    def forward(self, x, mask=None):
+    def forward(self, x, mask=None, random=None):
         return x

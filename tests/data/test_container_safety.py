@@ -7,7 +7,7 @@ import json
 import pickle
 import tarfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +114,45 @@ def test_a_tar_damaged_in_the_middle_says_so(clips: list[Clip], tmp_path: Path) 
     assert len(uris(tmp_path / "out")) == 2
 
 
+class CanaryType(pa.ExtensionType):
+    """A registered type, which pyarrow builds as soon as it reads its name in a schema."""
+
+    built = 0
+
+    def __init__(self) -> None:
+        audio = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        super().__init__(audio, "resyn.tests.canary")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> CanaryType:
+        cls.built += 1
+        return cls()
+
+
+@pytest.fixture
+def canary() -> Iterator[type[CanaryType]]:
+    pa.register_extension_type(CanaryType())
+    CanaryType.built = 0
+    yield CanaryType
+    pa.unregister_extension_type("resyn.tests.canary")
+
+
 def test_tables_with_extension_types_paths_or_damage_are_refused(
-    clips: list[Clip], tmp_path: Path
+    clips: list[Clip], tmp_path: Path, canary: type[CanaryType]
 ) -> None:
     folder = shapes.parquet(tmp_path / "in", clips).parent
     audio = pa.array([{"bytes": None, "path": str(tmp_path / "secret.flac")}])
     pq.write_table(pa.table({"audio": audio}), folder / "paths.parquet")
-    tagged = {b"ARROW:extension:name": b"ray.data.arrow_tensor", b"ARROW:extension:metadata": b"x"}
+    tagged = {b"ARROW:extension:name": b"resyn.tests.canary", b"ARROW:extension:metadata": b"x"}
     field = pa.field("audio", audio.type, metadata=tagged)
     pq.write_table(pa.table([audio], schema=pa.schema([field])), folder / "typed.parquet")
     write(folder / "zzz.parquet", b"PAR1 not a table PAR1")
+    pq.read_schema(folder / "typed.parquet")
+    assert canary.built
+    canary.built = 0
     refusals = plan(folder, tmp_path / "out")
     assert told(refusals) == [
         ("paths.parquet#0", "access"),
@@ -131,6 +160,7 @@ def test_tables_with_extension_types_paths_or_damage_are_refused(
         ("zzz.parquet", "decode"),
     ]
     assert len(uris(tmp_path / "out")) == 3
+    assert not canary.built
 
 
 def test_markup_in_names_does_not_reach_an_id(

@@ -57,7 +57,8 @@ def test_a_long_file_is_decoded_in_the_memory_of_a_short_one(tmp_path: Path) -> 
 def test_a_header_in_a_bucket_costs_no_download(
     s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bucket = open_storage("s3://corpus/noise")
+    bucket = open_storage("s3://noise")
+    bucket.fs.mkdir("noise")
     size = write_noise(tmp_path / "noise.flac", 3)
     bucket.fs.put_file(str(tmp_path / "noise.flac"), bucket.path("noise.flac"))
     fetched: list[int] = []

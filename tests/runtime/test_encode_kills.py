@@ -29,6 +29,8 @@ from resyn.data.plan import PlanSettings, read_rows
 from resyn.storage import Storage, open_storage
 from tests.s3_proxy import S3
 
+pytestmark = pytest.mark.soak
+
 ROOT = Path(__file__).parents[2]
 CODEC = "encodec_24khz_random"
 FLAGS = ["--codec", CODEC, "--segment-seconds", "4", "--unit-minutes", "0.1"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -156,15 +156,35 @@ class AudioTable:
 
 def _open(handle: IO[bytes]) -> pq.ParquetFile:
     """Refuses extension types unseen: to build one is to run the code that its name selects."""
-    metadata = pq.read_metadata(handle)
-    stored = (metadata.metadata or {}).get(b"ARROW:schema", b"")
-    try:
-        schema = base64.b64decode(stored)
-    except binascii.Error:
-        schema = stored
-    if b"ARROW:extension:name" in schema:
+    if _names_extension(_footer(handle)):
         raise AudioFault("unsafe", "a Parquet file with an Arrow extension type")
-    return pq.ParquetFile(handle, metadata=metadata, pre_buffer=False, buffer_size=2**16)
+    handle.seek(0)
+    return pq.ParquetFile(handle, pre_buffer=False, buffer_size=2**16)
+
+
+def _footer(handle: IO[bytes]) -> bytes:
+    """The raw metadata at the file's end; pyarrow builds the types of what it reads there."""
+    size = handle.seek(0, io.SEEK_END)
+    handle.seek(max(0, size - 8))
+    tail = handle.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or length > size - 8:
+        raise pa.ArrowInvalid("no Parquet footer at the end of the file")
+    handle.seek(size - 8 - length)
+    return handle.read(length)
+
+
+def _names_extension(footer: bytes) -> bool:
+    """True when the Arrow schema, which the footer holds in base64, names an extension type.
+
+    Bytes before the schema may look like base64 too, so every alignment is tried.
+    """
+    for run in re.findall(rb"[A-Za-z0-9+/]{32,}", footer):
+        for first in range(4):
+            aligned = run[first : first + (len(run) - first) // 4 * 4]
+            if b"ARROW:extension:name" in base64.b64decode(aligned):
+                return True
+    return False
 
 
 def _audio_column(schema: pa.Schema) -> str:
