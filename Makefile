@@ -1,5 +1,5 @@
 # make demo   the whole line, small, on this machine      make check   lint, types, layers
-# make test   every test                                  make bench   measured ratios
+# make test   the tests                                   make bench   measured ratios
 # make soak   kills and lost nodes, minutes each           make lock    recompile requirements.lock
 # make setup  the environment alone
 #
