@@ -27,7 +27,7 @@ def base_210m(method: str) -> TrainConfig:
 
 
 def demo(method: str) -> TrainConfig:
-    """About five million parameters, a minute or two on two cores."""
+    """About five million parameters, a few minutes on two cores."""
     if method == "codec":
         return demo_codec()
     return base_210m(method).model_copy(

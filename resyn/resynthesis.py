@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resyn.audio.resample import resample
 from resyn.codec import Codec, CodecSpec, load_codec
-from resyn.codec.codes import check_codes, encode_codes, item_lengths, read_codes
+from resyn.codec.codes import check_codes, item_lengths, read_codes
 from resyn.errors import UserError
 from resyn.methods import ResynthesisMethod, change_sampling, parse_method
 from resyn.models.shape import TransformerShape
@@ -212,17 +212,16 @@ class Resynthesizer:
         """Latents (1,T,D) to a waveform."""
         return self._decode(latents)[0]
 
-    def coarse_codes(self, audio: Audio, chunking: Chunking | None = None) -> np.ndarray:
+    def coarse_codes(self, audio: Audio) -> np.ndarray:
         """Encode `audio` (any rate) and keep the coarse levels, (c,T) int64.
 
-        `chunking` does it a chunk at a time with an overlap of context; see `encode_codes`.
         Raises UserError for audio without samples.
         """
+        if not len(audio.samples):
+            raise UserError("audio: it has no samples; need at least one")
         samples = resample(audio, self.spec.sample_rate).samples
         padded = torch.from_numpy(np.pad(samples, (0, -len(samples) % self.spec.hop)))[None, None]
-        sizes = (chunking.chunk, chunking.overlap) if chunking else ()
-        codes = encode_codes(self.codec, padded, *sizes)
-        return codes[0, : self.num_coarse].cpu().numpy()
+        return self.codec.encode(padded).codes[0, : self.num_coarse].cpu().numpy()
 
     @torch.inference_mode()
     def _latents(

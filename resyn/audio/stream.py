@@ -48,6 +48,8 @@ class _Source:
         self.error: Exception | None = None
 
     def read(self, count: int) -> bytes:
+        if self.error is not None:
+            return b""
         try:
             return self._handle.read(count)
         except Exception as error:

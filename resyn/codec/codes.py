@@ -1,4 +1,4 @@
-"""Codes as users give them, and those of long audio in bounded memory."""
+"""Codes as users give them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resyn.codec.base import Codec, CodecSpec
+from resyn.codec.base import CodecSpec
 from resyn.errors import UserError
 
 
@@ -43,22 +43,3 @@ def item_lengths(mask: Tensor) -> list[int]:
     if not (lengths > 0).all() or not torch.equal(first, mask):
         raise UserError("mask: must be True on the first frames of each item, at least on one")
     return lengths.tolist()
-
-
-def encode_codes(codec: Codec, audio: Tensor, chunk: int | None = None, context: int = 0) -> Tensor:
-    """Codes (1,K,T) of `audio` (1,1,S), S a multiple of the hop, `chunk` frames at a time if given.
-
-    Each chunk is encoded between up to `context` frames of its neighbours: the codes of the whole,
-    if the encoder reaches no further. EnCodec's recurrent layer does, so its codes may differ.
-    Raises UserError for audio without samples.
-    """
-    hop = codec.spec.hop
-    frames = audio.shape[2] // hop
-    if not frames:
-        raise UserError("audio: it has no samples; need at least one")
-    parts: list[Tensor] = []
-    for start in range(0, frames, chunk or frames):
-        first, stop = max(start - context, 0), min(start + (chunk or frames), frames)
-        codes = codec.encode(audio[:, :, first * hop : (stop + context) * hop]).codes
-        parts.append(codes[:, :, start - first : stop - first])
-    return torch.cat(parts, dim=2)

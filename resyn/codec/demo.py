@@ -23,6 +23,9 @@ from resyn.types import CodecFrames
 
 WEIGHTS = Path(__file__).parent / "weights" / "demo_24khz.safetensors"
 
+#: Longest stretch (frames) that is encoded at once: 40 s.
+CHUNK_FRAMES = 3000
+
 #: Buffers that only training needs.
 TRAINING_STATE = (".counts", ".sums")
 
@@ -42,8 +45,19 @@ class FrameCodec:
 
     @torch.no_grad()
     def encode(self, audio: Tensor) -> CodecFrames:
-        """(B,1,S) with S a multiple of 320 to z (B,T,128) and codes (B,8,T)."""
-        z = self.network.encode(audio.to(self.device))
+        """(B,1,S) with S a multiple of 320 to z (B,T,128) and codes (B,8,T).
+
+        Memory does not grow with S but for z and codes: long audio is encoded in chunks that see
+        of their neighbours all that the encoder reaches.
+        """
+        hop, (before, after) = self.network.shape.hop, self.network.encoder_reach
+        frames = audio.shape[-1] // hop
+        parts: list[Tensor] = []
+        for start in range(0, frames, CHUNK_FRAMES):
+            first, stop = max(start - before, 0), min(start + CHUNK_FRAMES, frames)
+            seen = audio[..., first * hop : (stop + after) * hop].to(self.device)
+            parts.append(self.network.encode(seen)[:, start - first : stop - first])
+        z = torch.cat(parts, dim=1)
         return CodecFrames(z=z, codes=self.network.quantizer.encode(z))
 
     @torch.no_grad()

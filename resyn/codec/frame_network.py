@@ -24,6 +24,9 @@ COMPRESSION = 0.3
 #: compression, which learns phase several times faster than a magnitude and an angle do.
 EXPANSION = 1.5
 
+#: Frames that a block's convolution spans.
+KERNEL = 7
+
 
 @dataclass(frozen=True)
 class FrameCodecShape:
@@ -49,12 +52,12 @@ class FrameCodecOutput(NamedTuple):
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over 7 frames, then a pointwise bottleneck of three times the width."""
+    """Depthwise convolution over `KERNEL` frames, then a bottleneck of three times the width."""
 
     def __init__(self, width: int, causal: bool) -> None:
         super().__init__()
-        self.padding = (6, 0) if causal else (3, 3)
-        self.depthwise = nn.Conv1d(width, width, 7, groups=width)
+        self.padding = (KERNEL - 1, 0) if causal else (KERNEL // 2, KERNEL // 2)
+        self.depthwise = nn.Conv1d(width, width, KERNEL, groups=width)
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, 3 * width)
         self.narrow = nn.Linear(3 * width, width)
@@ -84,6 +87,12 @@ class FrameCodecNetwork(nn.Module):
         self.decoder_out = nn.Sequential(nn.LayerNorm(wide), nn.Linear(wide, 2 * bins))
         self.register_buffer("hann", torch.hann_window(shape.window), persistent=False)
         self.hann: Tensor
+
+    @property
+    def encoder_reach(self) -> tuple[int, int]:
+        """Frames before and after a frame on which its latent depends."""
+        edge = -(-(self.shape.window - self.shape.hop) // (2 * self.shape.hop))
+        return (KERNEL - 1) * self.shape.encoder_depth + edge, edge
 
     def encode(self, audio: Tensor) -> Tensor:
         """(B,1,S), S a multiple of the hop, to z (B,T,D)."""

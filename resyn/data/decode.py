@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import IO, Any, cast
+from contextlib import ExitStack, closing
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from resyn.audio.stream import AudioStream
 from resyn.audio.write import encode_flac, to_pcm16
 from resyn.data.cutting import Span
 from resyn.data.manifest import runs_of_rows, spans_of_row
-from resyn.data.sources import InputHandle, SourceReader, file_of_row
+from resyn.data.sources import SourceReader, file_of_row
 from resyn.storage import Storage
 from resyn.types import Audio
 
@@ -44,7 +44,7 @@ def decode_unit(
     resampled by itself and depends on nothing outside it.
     """
     made: list[dict[str, Any]] = []
-    with SourceReader(input_root) as reader:
+    with closing(SourceReader(input_root)) as reader:
         for run in runs_of_rows(rows.to_pylist()):
             for outcome in _decode_run(reader, run, sample_rate):
                 if isinstance(outcome, AudioFault):
@@ -76,14 +76,13 @@ def _decode_file(
             handle = stack.enter_context(reader.open(file_of_row(rows[0]), _BLOCK_BYTES))
             size = handle.seek(0, io.SEEK_END)
             handle.seek(0)
-            with handle.checked():
-                stream = stack.enter_context(AudioStream(cast("IO[bytes]", handle), size))
+            stream = stack.enter_context(AudioStream(handle, size))
         except AudioFault as fault:
             yield from [fault] * len(rows)
             return
         broken: AudioFault | None = None
         for row in rows:
-            outcome = broken or _read(handle, stream, spans_of_row(row))
+            outcome = broken or _read(stream, spans_of_row(row))
             if isinstance(outcome, AudioFault):
                 # A decoder may find its way again later in the stream, at the wrong sample.
                 broken = outcome if outcome.code != "nonfinite" else None
@@ -92,14 +91,13 @@ def _decode_file(
                 yield to_pcm16(resample(outcome, sample_rate).samples)
 
 
-def _read(handle: InputHandle, stream: AudioStream, spans: list[Span]) -> Audio | AudioFault:
+def _read(stream: AudioStream, spans: list[Span]) -> Audio | AudioFault:
     """The spans one after the other."""
     try:
-        with handle.checked():
-            pieces: list[np.ndarray] = []
-            for span in spans:
-                stream.skip(span.start - stream.position)
-                pieces.append(stream.read(span.num_samples))
+        pieces: list[np.ndarray] = []
+        for span in spans:
+            stream.skip(span.start - stream.position)
+            pieces.append(stream.read(span.num_samples))
         samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         return Audio(samples, stream.sample_rate)
     except AudioFault as fault:

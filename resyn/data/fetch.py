@@ -6,10 +6,7 @@ A fault of one file is an AudioFault and the job goes on; a store that refuses e
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import TracebackType
-from typing import IO, Any, NoReturn, Self, cast
+from typing import IO, Any, NoReturn, cast
 
 from resyn.audio.faults import AudioFault
 from resyn.errors import RunError
@@ -23,10 +20,9 @@ HEADER_BYTES = 2**16
 class InputFile(io.RawIOBase):
     """One version of a file, `size` bytes, readable and seekable.
 
-    Made for libsndfile, whose callbacks cannot raise: a read that fails ends the file, and
-    `checked` raises afterwards what became of it. Of a file inside another it is the `size` bytes
-    from `first` on. The content tag of the whole must be `tag` unless that is empty. Opening
-    raises AudioFault `access` or `changed`, RunError when `root` cannot be read at all.
+    Of a file inside another it is the `size` bytes from `first` on. The content tag of the whole
+    must be `tag` unless that is empty. Opening and reading raise AudioFault `access` or `changed`,
+    and RunError when `root` cannot be read at all.
     """
 
     def __init__(
@@ -39,7 +35,6 @@ class InputFile(io.RawIOBase):
         size: int | None = None,
     ) -> None:
         self._root, self._uri = root, uri
-        self._failure: BaseException | None = None
         self._file: Any = None
         try:
             self._file = root.open(uri, block_bytes=block_bytes)
@@ -66,35 +61,11 @@ class InputFile(io.RawIOBase):
         details = getattr(self._file, "details", None) or {}
         return str(details.get("ETag") or details.get("etag") or "").strip('"')
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the file below too."""
         if not self.closed and self._file is not None:
             self._file.close()
         super().close()
-
-    def check(self) -> None:
-        """Raises what a read met: AudioFault `access` or `changed`, RunError or OSError."""
-        if self._failure is not None:
-            self._refuse(self._failure)
-
-    @contextmanager
-    def checked(self) -> Iterator[None]:
-        """`check` after a block that reads: a read that failed looks like a file that ends."""
-        try:
-            yield
-        finally:
-            self.check()
 
     def readable(self) -> bool:
         """Yes."""
@@ -115,16 +86,13 @@ class InputFile(io.RawIOBase):
         return self.tell()
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes, or all that are left; fewer only at the end or after a failure."""
+        """`size` bytes, or all that are left; fewer only at the end."""
         left = max(0, self.size - self.tell())
         wanted = left if size < 0 else min(size, left)
-        if not wanted or self._failure is not None:
-            return b""
         try:
             return read_exactly(cast("IO[bytes]", self._file), wanted)
         except Exception as error:
-            self._failure = error
-            return b""
+            self._refuse(error)
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer`; returns how many bytes came."""
@@ -132,7 +100,7 @@ class InputFile(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def _refuse(self, error: BaseException) -> NoReturn:
+    def _refuse(self, error: Exception) -> NoReturn:
         if isinstance(error, ChangedError):
             raise AudioFault("changed", "changed while it was read") from error
         if isinstance(error, FileNotFoundError):

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import IO, Any, cast
+from typing import Any
 
 from resyn.audio.faults import AudioFault
 from resyn.audio.io import AudioInfo, probe
@@ -186,8 +186,7 @@ def _probe(reader: SourceReader, file: SourceFile) -> tuple[int, AudioInfo]:
     with reader.open(file, HEADER_BYTES) as handle:
         size = handle.seek(0, io.SEEK_END)
         handle.seek(0)
-        with handle.checked():
-            info = probe(cast("IO[bytes]", handle), size)
+        info = probe(handle, size)
     if info.seconds > LONGEST_SECONDS:
         detail = f"{info.seconds / 3600:.1f} h is above {LONGEST_SECONDS / 3600:.0f} h"
         raise AudioFault("too_long", detail)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -91,7 +92,7 @@ class Planner:
 
     def _rows(self, refused: Counter[str]) -> Iterator[ManifestRow]:
         settings = self._settings
-        with SourceReader(self._source.base) as reader:
+        with closing(SourceReader(self._source.base)) as reader:
             for file in self._source.files():
                 self.summary.files += 1
                 planned = plan_file(
@@ -146,7 +147,7 @@ def write_plan(root: Storage, output: Storage, settings: PlanSettings) -> PlanSu
     output.fs.makedirs(output.root, exist_ok=True)
     units: list[WorkUnit] = []
     with (
-        RefusalWriter(output, PLAN) as refusals,
+        closing(RefusalWriter(output, PLAN)) as refusals,
         output.open(MANIFEST_FILE, "wb") as sink,
         pq.ParquetWriter(sink, MANIFEST) as writer,
     ):

@@ -7,8 +7,6 @@ import posixpath
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,15 +44,8 @@ class RefusalWriter:
         self._writer = pq.ParquetWriter(self._sink, QUARANTINE)
         self._pending: list[Refusal] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Write what is left and close the file."""
         self._flush()
         self._writer.close()
         self._sink.close()

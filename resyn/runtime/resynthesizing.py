@@ -128,7 +128,7 @@ def _make(
     All go through the network together, but for those longer than a chunk.
     """
     nfe, chunking = _nfe(config, model), _chunking(config, model)
-    codes = [_codes(model, source, chunking) for source in sources]
+    codes = [_codes(model, source) for source in sources]
     seeds = [derive_seed(config.seed, name) for name, _ in sources]
     most = max(c.shape[-1] for c in codes) if chunking is None else chunking.chunk
     short = [i for i, c in enumerate(codes) if c.shape[-1] <= most]
@@ -145,12 +145,12 @@ def _make(
     return counts
 
 
-def _codes(model: Resynthesizer, source: CodeSource, chunking: Chunking | None) -> np.ndarray:
+def _codes(model: Resynthesizer, source: CodeSource) -> np.ndarray:
     """Coarse codes (c,T) of an utterance. Raises UserError, with its name, when they do not fit."""
     name, load = source
     given = load()
     try:
-        codes = model.coarse_codes(given, chunking) if isinstance(given, Audio) else given
+        codes = model.coarse_codes(given) if isinstance(given, Audio) else given
         return model.read(codes)[0].numpy()
     except UserError as error:
         raise UserError(f"{name}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def write_noise(file: Path, minutes: float) -> int:
 def last_second(folder: Storage, name: str, size: int) -> pa.Table:
     """The manifest row of the last second of a file."""
     file = SourceFile(name, size)
-    with SourceReader(folder) as reader:
+    with closing(SourceReader(folder)) as reader:
         rows = plan_file(FolderSource(folder), reader, file, segment_seconds=1.0)
     assert isinstance(rows, list)
     fields = {key: [getattr(rows[-1], key)] for key in ManifestRow.__dataclass_fields__}

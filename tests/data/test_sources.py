@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def planned(given: Path, output: Path, seconds: float = 30.0, **more: Any) -> li
 def bytes_of(given: Path, rows: list[dict[str, Any]]) -> list[bytes]:
     root = open_storage(str(given))
     base = open_source(root, detect_source(root)).base
-    with SourceReader(base) as reader:
+    with closing(SourceReader(base)) as reader:
         found: list[bytes] = []
         for row in rows:
             with reader.open(file_of_row(row)) as handle:

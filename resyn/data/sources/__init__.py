@@ -7,7 +7,7 @@ source lists, in planning and later from the rows of the manifest.
 
 from resyn.data.sources.base import AUDIO_SUFFIXES, Labels, Source, SourceFile, walk
 from resyn.data.sources.detect import SOURCES, WITH_VOICE_ACTIVITY, detect_source, open_source
-from resyn.data.sources.reading import InputHandle, SourceReader, file_of_row
+from resyn.data.sources.reading import SourceReader, file_of_row
 from resyn.data.sources.trees import FolderSource
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "SOURCES",
     "WITH_VOICE_ACTIVITY",
     "FolderSource",
-    "InputHandle",
     "Labels",
     "Source",
     "SourceFile",

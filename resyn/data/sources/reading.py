@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import IO, Any, cast
 
 from resyn.data.fetch import InputFile
 from resyn.data.sources.base import SourceFile
@@ -25,23 +23,11 @@ def file_of_row(row: Mapping[str, Any]) -> SourceFile:
     )
 
 
-class Cell(io.BytesIO):
-    """The bytes of a table's cell, read already."""
-
-    @contextmanager
-    def checked(self) -> Iterator[None]:
-        """Nothing can fail any more."""
-        yield
-
-
-InputHandle = InputFile | Cell
-
-
 class SourceReader:
     """Opens files below `base`, and what lies inside archives and tables there, in place.
 
-    Holds one table open between calls, so that rows in rising order are read once. Use it in a
-    `with` block; not safe to use from several threads.
+    Holds one table open between calls, so that rows in rising order are read once. Close it
+    when done; not safe to use from several threads.
     """
 
     def __init__(self, base: Storage) -> None:
@@ -49,38 +35,28 @@ class SourceReader:
         self._table: AudioTable | None = None
         self._table_name = ""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close_table()
-
-    def open(self, file: SourceFile, block_bytes: int = BLOCK_BYTES) -> InputHandle:
+    def open(self, file: SourceFile, block_bytes: int = BLOCK_BYTES) -> IO[bytes]:
         """A seekable handle on exactly the bytes of `file`, to be closed by the caller.
 
         Raises AudioFault `access` and `changed`, and for what an archive or a table does not hold;
         RunError when nothing of the input can be read.
         """
         if file.container is None:
-            return InputFile(self._base, file.uri, file.etag, block_bytes)
+            return cast("IO[bytes]", InputFile(self._base, file.uri, file.etag, block_bytes))
         assert file.position is not None
         if file.container.lower().endswith(TABLE_SUFFIX):
-            return Cell(self._rows(file.container).read(file.position))
+            return io.BytesIO(self._rows(file.container).read(file.position))
         where = (block_bytes, file.position, file.size)
-        return InputFile(self._base, file.container, file.etag, *where)
+        return cast("IO[bytes]", InputFile(self._base, file.container, file.etag, *where))
 
     def _rows(self, name: str) -> AudioTable:
         if self._table is None or self._table_name != name:
-            self._close_table()
+            self.close()
             self._table, self._table_name = AudioTable(self._base, name), name
         return self._table
 
-    def _close_table(self) -> None:
+    def close(self) -> None:
+        """Close the table."""
         if self._table is not None:
             self._table.close()
             self._table = None
