@@ -107,9 +107,12 @@ def test_items_of_a_batch_stay_apart_across_chunks(
 
 
 def test_memory_is_that_of_one_chunk(codec: EncodecCodec, make_tone: Tone) -> None:
-    """Four times the audio: what grows is z and codes, less than 0.1 MB a second."""
+    """Four times the audio does not even double the peak, which the whole at once would treble.
+
+    No closer, because what the allocator kept of earlier work differs by tens of megabytes.
+    """
     short, long = clip(make_tone, 3 * CHUNK_FRAMES), clip(make_tone, 12 * CHUNK_FRAMES)
     codec.encode(short)
     first = peak_growth(lambda: codec.encode(short))
     second = peak_growth(lambda: codec.encode(long))
-    assert second < first + 16 * 2**20
+    assert second < 2 * first
