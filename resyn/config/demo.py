@@ -18,7 +18,7 @@ class DemoConfig(Settings):
     """Evaluation utterances by held-out voices, of which `scored_utterances` are scored."""
     scored_utterances: int = Field(default=16, ge=1)
     methods: tuple[str, ...] = ("onestep", "sb", "c2f")
-    steps: dict[str, int] = Field(default={"onestep": 270, "sb": 320, "c2f": 100})
+    steps: dict[str, int] = Field(default={"onestep": 270, "sb": 280, "c2f": 60})
     """Optimiser steps by method."""
     preset: str = "demo"
     nfe: tuple[int, ...] = (1, 4, 7, 16)
