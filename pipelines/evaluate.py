@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-utterances", metavar="N", help="spread over the speakers (all)")
     parser.add_argument("--samples-on-page", metavar="N", help="utterances to hear (8)")
     parser.add_argument("--seed", metavar="N", help="of the stochastic methods (0)")
+    setting = "one of the methods' sampling settings, such as guidance=2; may be repeated"
+    parser.add_argument("--sampling", metavar="NAME=VALUE", action="append", help=setting)
     parser.add_argument("--codec", metavar="NAME", help="without --model: a codec on its own")
     parser.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
     parser.add_argument(

@@ -19,6 +19,8 @@ def parser() -> argparse.ArgumentParser:
     trials = "trials, the preset itself being the first"
     add("--num-samples", dest="sweep.num_samples", metavar="N", help=trials)
     add("--max-concurrent", dest="sweep.max_concurrent", metavar="N", help="trials at a time")
+    also = "further settings to vary, such as latent_scale,start_share"
+    add("--also", dest="sweep.also", metavar="NAME,NAME", help=also)
     metric = "figure to make small, if not the search space's own"
     add("--metric", dest="sweep.metric", metavar="NAME", help=metric)
     return made
@@ -29,15 +31,17 @@ def main(arguments: Sequence[str]) -> None:
     args = parser().parse_args(arguments)
     from resyn.config.tune import SweepSettings
     from resyn.runtime.ray_tune import run_sweep
-    from resyn.runtime.sweep import BEST, plan_sweep
+    from resyn.runtime.sweep import BEST, plan_sweep, widen
     from resyn.training.settings import train_config
-    from tune_spaces import search_space
+    from tune_spaces import further_space, search_space
 
     values = DEFAULTS | cli.settings_tree(args, "preset")
     own = {key: values.pop(key) for key in list(values) if key.startswith("sweep.")}
     settings = SweepSettings().override({k.removeprefix("sweep."): v for k, v in own.items()})
     train = train_config(args.preset, values)
-    sweep = plan_sweep(settings, train, *search_space(train.typed_method.name))
+    name = train.typed_method.name
+    space, metric = search_space(name)
+    sweep = plan_sweep(settings, train, widen(space, further_space(name), settings.also), metric)
     if args.dry_run:
         print(train.to_yaml(), sweep.describe(), sep="\n")
         return

@@ -1,6 +1,7 @@
 """What a sweep varies: one file per method, dotted setting to distribution, and nothing else.
 
-`SPACE` holds the distributions, `METRIC` names the figure that a sweep makes small.
+`SPACE` holds the distributions, `METRIC` names the figure that a sweep makes small. `FURTHER` holds
+settings that a sweep varies only when told to (`tune.py --also`).
 """
 
 from __future__ import annotations
@@ -18,3 +19,8 @@ def search_space(method: str) -> tuple[dict[str, Domain], str]:
     """`SPACE` and `METRIC` of `method`, one of `NAMES`."""
     module = import_module(f"{__name__}.{method}")
     return module.SPACE, module.METRIC
+
+
+def further_space(method: str) -> dict[str, Domain]:
+    """`FURTHER` of `method`, one of `NAMES`; empty where it has none."""
+    return getattr(import_module(f"{__name__}.{method}"), "FURTHER", {})

@@ -16,7 +16,9 @@ def _split(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split)]
-MetricName = Literal["si_snr", "estoi", "pesq", "visqol", "log_mel", "latent_error", "rtf"]
+MetricName = Literal[
+    "si_snr", "estoi", "pesq", "visqol", "log_mel", "sharpness", "latent_error", "rtf"
+]
 MetricNames = Annotated[tuple[MetricName, ...], BeforeValidator(_split)]
 
 
@@ -58,6 +60,8 @@ class EvaluateConfig(Settings):
     """Utterances to see and hear on the page."""
     seed: int = 0
     """Of the stochastic methods; each utterance derives its own."""
+    sampling: tuple[str, ...] = ()
+    """Sampling settings as `name=value`: `guidance=2`; each for the models whose method has it."""
     weights: Literal["ema", "raw"] = "ema"
     """Averaged weights, or those of the last step."""
     codec: str | None = None

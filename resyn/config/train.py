@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -20,6 +21,19 @@ def _method(value: Any) -> Any:
 def _method_tree(method: Any) -> dict[str, Any]:
     return {"name": method.name, **asdict(method)}
 
+
+def _fraction(value: Any) -> Any:
+    """`"1/60"` to a number; what is no fraction is left to the field's own check."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value))
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+#: A part of something, above 0 and up to 1.
+Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
 
 #: A method as a setting: `name` and the hyper-parameters of that method.
 MethodField = Annotated[Any, BeforeValidator(_method), PlainSerializer(_method_tree)]
@@ -96,6 +110,8 @@ class TrainConfig(Settings):
     model: TransformerShape = TransformerShape()
     optim: OptimSettings = OptimSettings()
     batch: BatchSettings = BatchSettings()
+    subset: Share = 1.0
+    """Share of the training segments that are used, as `1/60` or a number; 1 is all of them."""
     steps: int = Field(default=1_000_000, ge=1)
     seed: int = 0
     run: RunSettings = RunSettings()
@@ -108,6 +124,8 @@ class TrainConfig(Settings):
         towards the new end.
         """
         apart = {"method", "run", "tracking", "output", "shards", "codec", "steps"}
+        # Runs on all of the data keep the fingerprints from before there were subsets.
+        apart |= {"subset"} if self.subset == 1 else set()
         tree = self.model_dump(mode="json", exclude=apart)
         return fingerprint_of(tree | {"method": recipe_of(self.typed_method)})
 

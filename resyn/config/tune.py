@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from resyn.config.base import Settings
+from resyn.config.evaluate import Names
 
 
 class SweepSettings(Settings):
@@ -14,6 +15,8 @@ class SweepSettings(Settings):
     """Trials; the first is the training configuration as it stands."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """Trials at a time; None for as many as the cluster holds."""
+    also: Names = ()
+    """Further settings to vary: dotted keys of the search space's own list, or their last words."""
     metric: str | None = None
     """Figure to make small; None for the one that the method's search space names."""
     seed: int = 0

@@ -60,3 +60,19 @@ def hold_out(utt_ids: Sequence[str], share: float, seed: int) -> tuple[list[int]
     held = set(order[: max(0, count)].tolist())
     kept = [index for index in range(len(utt_ids)) if index not in held]
     return kept, sorted(held)
+
+
+def take_share(
+    indices: Sequence[int], num_frames: np.ndarray, share: float, seed: int
+) -> list[int]:
+    """Those of `indices` that come first in a seeded order and hold about `share` of the frames.
+
+    `num_frames` (N,) are the lengths of all segments. At least one segment is taken, and a smaller
+    share is part of a larger one.
+    """
+    if share == 1:
+        return list(indices)
+    order = np.random.default_rng([seed, 3]).permutation(np.asarray(indices))
+    frames = np.cumsum(num_frames[order], dtype=np.int64)
+    count = int(np.abs(frames - share * frames[-1]).argmin()) + 1
+    return sorted(order[:count].tolist())

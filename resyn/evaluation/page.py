@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from resyn.config.base import flatten
+from resyn.evaluation.cost import cost_panels
 from resyn.evaluation.figures import codebook_panels, method_series, nfe_panels
 from resyn.evaluation.metrics import MetricInfo, Score
 from resyn.evaluation.numbers import MISSING, format_interval, format_value, join_words
@@ -19,6 +21,9 @@ from resyn.evaluation.statistics import CONFIDENCE
 from resyn.evaluation.systems import System
 from resyn.evaluation.tables import ARROWS, markdown_table, table_groups
 from resyn.storage import Storage
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE = "index.html"
 TABLE = "table.md"
@@ -69,8 +74,8 @@ def write_report(storage: Storage, results: Results) -> None:
     save_results(storage, results)
 
 
-def render_page(results: Results) -> str:
-    """The page as one HTML document. Every word from outside is escaped."""
+def page_environment() -> Environment:
+    """Templates whose every word from outside is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -82,8 +87,14 @@ def render_page(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"svg": Markup, "words": join_words}
-    slots = _slots(results)
-    return environment.get_template("report.html.j2").render(
+    return environment
+
+
+def render_page(results: Results) -> str:
+    """The page as one HTML document."""
+    slots = slots_of(results)
+    template = page_environment().get_template("report.html.j2")
+    return template.render(
         results=results,
         groups=table_groups(results),
         arrows=ARROWS,
@@ -91,6 +102,7 @@ def render_page(results: Results) -> str:
         series=method_series(results),
         codebook_panels=codebook_panels(results),
         nfe_panels=nfe_panels(results),
+        cost_panels=cost_panels(results),
         codebook_rows=[s for s in results.systems if s.group == "codebooks"],
         value_tables=[_value_table(results, info) for info in results.metrics.values()],
         samples=[_sample_view(results, sample, slots) for sample in results.samples],
@@ -102,7 +114,7 @@ def render_page(results: Results) -> str:
     )
 
 
-def _slots(results: Results) -> Mapping[str, int]:
+def slots_of(results: Results) -> Mapping[str, int]:
     """Colour slot of every method's systems; 0 for the others."""
     slots = {system.key: 0 for system in results.systems}
     return slots | {s.key: one.slot for one in method_series(results) for s in one.systems}

@@ -35,6 +35,8 @@ class Plan:
     def fingerprint(self) -> str:
         """Sixteen hex digits over what the values depend on: not places, workers or threads."""
         excluded = {"run", "input", "output", "model", "tracking_uri", "codec_weights"}
+        # Evaluations from before there were sampling settings keep their fingerprints.
+        excluded |= set() if self.config.sampling else {"sampling"}
         identities = {n: m.identity() for n, m in self.metrics.items() if not m.is_cost}
         recipe = {
             "schema": SCHEMA_VERSION,

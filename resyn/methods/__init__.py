@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -34,12 +34,26 @@ def parse_method(tree: Mapping[str, Any]) -> Method:
     return TypeAdapter(METHODS[name]).validate_python(fields)
 
 
+def read_sampling(texts: Sequence[str]) -> dict[str, str]:
+    """`["guidance=2"]` to `{"guidance": "2"}`. Raises UserError for a text without a value."""
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"--sampling {text}: write it as name=value")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def sampling_settings(method: Method) -> frozenset[str]:
+    """Names of the hyper-parameters that may be changed on a trained model."""
+    return getattr(method, "sampling_settings", frozenset())
+
+
 def change_sampling(method: ResynthesisMethod, changes: Mapping[str, Any]) -> ResynthesisMethod:
     """`method` with some of its `sampling_settings` replaced, for a network already trained.
 
     Raises UserError for a setting that needs training anew, is unknown, or has a wrong value.
     """
-    allowed: frozenset[str] = getattr(method, "sampling_settings", frozenset())
+    allowed = sampling_settings(method)
     for key in changes:
         if key not in allowed:
             known = ", ".join(sorted(allowed)) or "none"
@@ -53,4 +67,12 @@ def change_sampling(method: ResynthesisMethod, changes: Mapping[str, Any]) -> Re
         raise UserError(f"sampling {where}: {fault['msg']} (got {dict(changes)})") from error
 
 
-__all__ = ["METHODS", "Method", "ResynthesisMethod", "change_sampling", "parse_method"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "ResynthesisMethod",
+    "change_sampling",
+    "parse_method",
+    "read_sampling",
+    "sampling_settings",
+]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from resyn.runtime import encoding, evaluating
 from resyn.runtime.promotion import promote
 from resyn.runtime.ray_train import fit
 from resyn.runtime.resynthesizing import resynthesize_all
+from resyn.runtime.stages import Stage, list_stages, run_stages, say
 from resyn.training.settings import train_config
 
 CHAMPION = "models:/resyn-sb@champion"
@@ -35,9 +33,8 @@ class Demo:
         self.corpus = self.root / "corpus"
         self.shards = str(self.root / "shards")
         self.store = f"sqlite:///{self.root / 'mlflow.db'}"
-        self.started = time.perf_counter()
 
-    def stages(self) -> list[tuple[str, Callable[[], None]]]:
+    def stages(self) -> list[Stage]:
         """Headings and what they do."""
         return [
             ("synthetic speech", self.speak),
@@ -49,10 +46,7 @@ class Demo:
 
     def run(self) -> None:
         """All stages; one that is complete says so and costs nothing."""
-        stages = self.stages()
-        for number, (title, stage) in enumerate(stages, start=1):
-            with self._heading(f"[{number}/{len(stages)}] {title}"):
-                stage()
+        run_stages(self.stages())
         self._close()
 
     def speak(self) -> None:
@@ -144,17 +138,7 @@ class Demo:
 
     def describe(self) -> str:
         """The plan for `--dry-run`."""
-        lines = [f"output  {self.root}"]
-        lines += [f"{n}. {title}" for n, (title, _) in enumerate(self.stages(), start=1)]
-        return "\n".join(lines)
-
-    @contextmanager
-    def _heading(self, title: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        print(f"\n{title}", flush=True)
-        yield
-        now = time.perf_counter()
-        print(f"      {_clock(now - begun)}, {_clock(now - self.started)} in all", flush=True)
+        return "\n".join([f"output  {self.root}", *list_stages(self.stages())])
 
     def _close(self) -> None:
         table = (self.root / "table.md").read_text()
@@ -173,13 +157,3 @@ def load_line(store: str) -> str:
         "print(model.predict(codes, params={'nfe': 4, 'seed': 0}).shape)"
     )
     return f'python -c "{python}"'
-
-
-def say(line: str) -> None:
-    """Print at once, so that progress shows in a pipe too."""
-    print(line, flush=True)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +16,11 @@ from resyn.evaluation.compare import ParallelMap, serial_map
 from resyn.evaluation.evaluate import evaluate
 from resyn.evaluation.page import PAGE, write_report
 from resyn.evaluation.plan import make_plan
+from resyn.evaluation.results import Results
 from resyn.evaluation.systems import EvaluatedModel
 from resyn.evaluation.tables import markdown_table
 from resyn.evaluation.utterances import UtteranceSet, list_clips, read_clips
+from resyn.methods import parse_method, read_sampling, sampling_settings
 from resyn.resynthesis import Resynthesizer
 from resyn.runtime.models import resolve_model
 from resyn.runtime.ray_map import RayMap
@@ -38,7 +40,7 @@ class Inputs:
     data: UtteranceSet
 
 
-def run(config: EvaluateConfig) -> None:
+def run(config: EvaluateConfig) -> Results:
     """Evaluate, write the report, print the table. Raises UserError or RunError."""
     inputs = load_inputs(config)
     workers = config.run.workers
@@ -51,6 +53,7 @@ def run(config: EvaluateConfig) -> None:
         if note.kind in ("warning", "below", "unordered", "missing"):
             print(f"- {note.text}")
     print(f"\npage: {output.path(PAGE)}")
+    return results
 
 
 def show_plan(config: EvaluateConfig) -> None:
@@ -77,6 +80,7 @@ def load_inputs(config: EvaluateConfig) -> Inputs:
     names = list_clips(config.input, config.max_utterances)
     folders = {uri: resolve_model(uri, config.tracking_uri) for uri in config.model}
     torch.set_num_threads(config.run.threads)
+    sampling = _sampling_by_model(config.sampling, folders)
     models: list[EvaluatedModel] = []
     codec: Codec | None = None
     for uri, folder in folders.items():
@@ -86,6 +90,7 @@ def load_inputs(config: EvaluateConfig) -> Inputs:
             codec_weights=config.codec_weights,
             device=config.run.device,
             weights=config.weights,
+            sampling=sampling[uri],
         )
         codec = maker.codec
         # The commit record holds the digests of all other files.
@@ -96,6 +101,31 @@ def load_inputs(config: EvaluateConfig) -> Inputs:
     elif config.codec not in (None, codec.spec.name):
         raise UserError(f"--codec {config.codec}: the models use {codec.spec.name}; drop the flag")
     return Inputs(models, codec, read_clips(config.input, names, codec.spec))
+
+
+def _sampling_by_model(
+    texts: Sequence[str], folders: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Each model's share of the `name=value` settings: those that its method has.
+
+    Raises UserError for one without a value, and for one that no model has.
+    """
+    given = read_sampling(texts)
+    methods = {
+        uri: parse_method(open_storage(folder).read_json("config.json")["method"])
+        for uri, folder in folders.items()
+    }
+    for name in given:
+        if not any(name in sampling_settings(method) for method in methods.values()):
+            known = [
+                f"{m.name}: {', '.join(sorted(sampling_settings(m))) or 'none'}"
+                for m in methods.values()
+            ]
+            raise UserError(f"sampling {name}: no model has such a setting ({'; '.join(known)})")
+    return {
+        uri: {name: value for name, value in given.items() if name in sampling_settings(method)}
+        for uri, method in methods.items()
+    }
 
 
 def _check_packages() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from resyn.methods import change_sampling
 from resyn.resynthesis import Resynthesizer
 
 
@@ -39,12 +40,20 @@ class ResynthesisModel(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
-        """The waveform of `model_input` (c,T); `params` may hold `nfe` and `seed`."""
-        chosen = params or {}
-        audio = self.resynthesizer.resynthesize(
-            model_input, nfe=chosen.get("nfe"), seed=chosen.get("seed", 0)
-        )
-        return audio.samples
+        """The waveform of `model_input` (c,T).
+
+        `params` may hold `nfe`, `seed` and the method's sampling settings, which the signature
+        lists with their defaults. Raises UserError for values that the method refuses.
+        """
+        chosen = dict(params or {})
+        nfe, seed = chosen.pop("nfe", None), chosen.pop("seed", 0)
+        model = self.resynthesizer
+        if chosen:
+            method = change_sampling(model.method, chosen)
+            model = Resynthesizer(
+                method, model.network, model.space, model.codec, str(model.device)
+            )
+        return model.resynthesize(model_input, nfe=nfe, seed=seed).samples
 
 
 set_model(ResynthesisModel())

@@ -20,7 +20,7 @@ from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from resyn.codec import CodecSpec
 from resyn.errors import UserError
-from resyn.methods import ResynthesisMethod, parse_method
+from resyn.methods import ResynthesisMethod, parse_method, sampling_settings
 from resyn.runtime import tracking_store
 from resyn.storage import Storage, open_storage
 from resyn.training.checkpoint import STATE, latest_folder
@@ -34,6 +34,8 @@ METRIC_TAG = "metric."
 WEIGHTS_TAG = "weights_sha256"
 #: What the model imports; by name and version, so that a model server can tell what it lacks.
 REQUIREMENTS = ("resyn", "mlflow", "torch", "torchaudio", "encodec", "numpy", "safetensors")
+
+_PARAM_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _save_pyfunc(
         path=str(local),
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={CHECKPOINT: str(staged)},
-        signature=_signature(method, spec),
+        signature=model_signature(method, spec),
         input_example=np.zeros((method.num_coarse, round(spec.frame_rate)), dtype=np.int64),
         pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
         model_config={"device": "cpu", "weights": "ema", "codec_weights": None},
@@ -153,8 +155,9 @@ def _save_pyfunc(
     return local
 
 
-def _signature(method: ResynthesisMethod, spec: CodecSpec) -> ModelSignature:
-    """Codes (c,T) int64 to samples (S,) float32, with `nfe` and `seed`."""
+def model_signature(method: ResynthesisMethod, spec: CodecSpec) -> ModelSignature:
+    """Codes (c,T) int64 to samples (S,) float32; `nfe`, `seed` and the sampling settings."""
+    settings = {name: getattr(method, name) for name in sorted(sampling_settings(method))}
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.int64), (-1, -1))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,))]),
@@ -162,6 +165,7 @@ def _signature(method: ResynthesisMethod, spec: CodecSpec) -> ModelSignature:
             [
                 ParamSpec("nfe", DataType.long, method.default_nfe(spec)),
                 ParamSpec("seed", DataType.long, 0),
+                *(ParamSpec(k, _PARAM_TYPES[type(v)], v) for k, v in settings.items()),
             ]
         ),
     )

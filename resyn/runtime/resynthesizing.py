@@ -15,6 +15,7 @@ from resyn.audio.write import write_wav_pieces
 from resyn.code_files import CodeSource, code_sources
 from resyn.config.resynthesize import ResynthesizeConfig
 from resyn.errors import UserError
+from resyn.methods import read_sampling
 from resyn.randomness import derive_seed
 from resyn.resynthesis import Resynthesizer
 from resyn.runtime.models import resolve_model
@@ -35,7 +36,7 @@ def load_resynthesizer(config: ResynthesizeConfig) -> Resynthesizer:
         folder,
         codec_weights=config.codec_weights,
         weights=config.weights,
-        sampling=_sampling(config),
+        sampling=read_sampling(config.sampling),
     )
 
 
@@ -86,14 +87,6 @@ def _chunking(config: ResynthesizeConfig, model: Resynthesizer) -> Chunking | No
     if config.chunk_seconds is None:
         return None
     return Chunking.of_seconds(config.chunk_seconds, config.overlap_seconds, model.spec.frame_rate)
-
-
-def _sampling(config: ResynthesizeConfig) -> dict[str, str]:
-    """The method's sampling settings by name. Raises UserError when one has no value."""
-    for text in config.sampling:
-        if "=" not in text:
-            raise UserError(f"--sampling {text}: write it as name=value")
-    return dict(text.split("=", 1) for text in config.sampling)
 
 
 def _distinct(sources: Sequence[CodeSource]) -> None:

@@ -104,6 +104,19 @@ class Sweep:
         return "\n".join("  ".join(c.ljust(w) for c, w in line).rstrip() for line in lines)
 
 
+def widen(space: Space, further: Space, also: Sequence[str]) -> Space:
+    """`space` and those of `further` that `also` names: `method.mode`, or `mode` for short.
+
+    Raises UserError for a name that is not there.
+    """
+    known = {name: key for key in further for name in (key, key.rsplit(".", 1)[-1])}
+    for name in also:
+        if name not in known:
+            listed = ", ".join(key.rsplit(".", 1)[-1] for key in further) or "nothing"
+            raise UserError(f"--also {name}: not among what may be varied further: {listed}")
+    return {**space, **{known[name]: further[known[name]] for name in also}}
+
+
 def plan_sweep(settings: SweepSettings, train: TrainConfig, space: Space, metric: str) -> Sweep:
     """Check everything that can be checked without training; `train.output` is the sweep's folder.
 

@@ -12,7 +12,7 @@ import torch
 
 from resyn.config.train import BatchSettings, TrainConfig
 from resyn.data.collate import audio_batch, latent_batch
-from resyn.data.sampler import Crop, CropSampler, hold_out
+from resyn.data.sampler import Crop, CropSampler, hold_out, take_share
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.randomness import derive_seed
@@ -72,7 +72,9 @@ class TrainingData:
         self.waveforms = "audio" in config.typed_method.columns
         self.space = None if self.waveforms else latent_space(reader)
         ids = [segment.utt_id for segment in reader.segments]
-        self.kept, self.held = hold_out(ids, VALIDATION_SHARE, config.seed)
+        kept, self.held = hold_out(ids, VALIDATION_SHARE, config.seed)
+        # Validation and the statistics of z stay those of all data, so that subsets compare.
+        self.kept = take_share(kept, reader.segments.num_frames, config.subset, config.seed)
         lengths = [reader.segments[index].num_frames for index in self.kept]
         self.sampler = CropSampler(lengths, self.frames, config.seed)
 

@@ -34,11 +34,12 @@ class TrainPlan:
         spec, config = self.reader.spec, self.config
         label = " (RANDOM WEIGHTS)" if spec.random_weights else ""
         crop = config.batch.crop_seconds
+        part = "" if config.subset == 1 else f", {config.subset:.3g} of it to train on"
         return "\n".join(
             [
                 f"method      {config.typed_method.title}, {self.parameters / 1e6:.1f}M parameters",
                 f"shards      {config.shards}: {len(self.reader)} segments, "
-                f"{self.reader.seconds / 3600:.2f} h, codec {spec.name}{label}",
+                f"{self.reader.seconds / 3600:.2f} h{part}, codec {spec.name}{label}",
                 f"batch       {self.batch.items} crops of {crop:g} s = "
                 f"{self.batch.items * crop:.0f} s, "
                 f"{max(1, config.run.num_workers)} workers x {self.batch.accumulation} "

@@ -83,8 +83,8 @@ def test_everything_the_page_points_to_is_there(evaluated: tuple[Path, Results],
 
 
 def test_figures_and_images_are_described(page: str) -> None:
-    assert page.count('<div role="img" aria-label="') == 3 + 4
-    assert len(re.findall(r'<div role="img"[^>]*><svg ', page)) == 3 + 4
+    assert page.count('<div role="img" aria-label="') == 3 + 4 + 2
+    assert len(re.findall(r'<div role="img"[^>]*><svg ', page)) == 3 + 4 + 2
     assert all('alt="Spectrogram of ' in tag for tag in re.findall(r"<img [^>]*>", page))
 
 

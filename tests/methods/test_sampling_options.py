@@ -53,6 +53,8 @@ WITHOUT_OPTIONS = [
 ]
 ON = [
     ("c2f", {"top_k": 2, "temperature": 1.0}, {"temperature": 1.0}),
+    ("c2f", {"masking": 0.5}, {}),
+    ("c2f", {"masking": 0.5, "decoding_steps": 4}, {"masking": 0.5}),
     ("sb", {"grid": "sigma"}, {}),
     ("sb", {"start": "estimate"}, {}),
     ("sb", {"condition_dropout": 0.1}, {}),
@@ -78,6 +80,9 @@ def test_an_option_that_is_on_makes_another_recipe(name, options, without):
         {"name": "c2f", "top_k": 3},
         {"name": "c2f", "temperature": -1},
         {"name": "c2f", "num_coarse": 0},
+        {"name": "c2f", "decoding_steps": 4},
+        {"name": "c2f", "decoding_steps": 0, "masking": 0.5},
+        {"name": "c2f", "masking": 1.5},
         {"name": "onestep", "num_coarse": 0},
         {"name": "sb", "beta_max": 0},
         {"name": "sb", "num_steps": 7},

@@ -9,6 +9,7 @@ import pytest
 
 from resyn.config.evaluate import EvaluateConfig
 from resyn.errors import UserError
+from resyn.evaluation.plan import make_plan
 from resyn.runtime import evaluating
 
 
@@ -56,6 +57,19 @@ def test_a_plan_writes_nothing(config: EvaluateConfig, capsys: pytest.CaptureFix
     assert not Path(config.output).exists()
 
 
+def test_sampling_settings_reach_the_models_and_make_another_evaluation(
+    config: EvaluateConfig,
+) -> None:
+    plain, spread = config, config.override({"sampling": ["grid=sigma"]})
+    made = [evaluating.load_inputs(one) for one in (plain, spread)]
+    assert [one.models[0].resynthesizer.method.grid for one in made] == ["uniform", "sigma"]
+    prints = [
+        make_plan(one, inputs.models, inputs.codec.spec, inputs.data).fingerprint()
+        for one, inputs in zip((plain, spread), made, strict=True)
+    ]
+    assert prints[0] != prints[1]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -64,6 +78,9 @@ def test_a_plan_writes_nothing(config: EvaluateConfig, capsys: pytest.CaptureFix
         ({"model": []}, "--model is missing"),
         ({"input": "nowhere"}, "no such folder"),
         ({"model": ["nowhere"]}, "nowhere: no checkpoint"),
+        ({"sampling": ["top_k=3"]}, "sampling top_k: no model has .*sb: grid, guidance, start"),
+        ({"sampling": ["guidance=2"]}, "condition_dropout"),
+        ({"sampling": ["grid"]}, "--sampling grid: write it as name=value"),
     ],
 )
 def test_a_wrong_call_ends_before_any_work(

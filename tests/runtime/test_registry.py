@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resyn.codec import CodecSpec
 from resyn.config.register import RegisterConfig
 from resyn.errors import UserError
+from resyn.methods import ResynthesisMethod, parse_method
 from resyn.resynthesis import Resynthesizer
 from resyn.runtime.models import resolve_model
 from resyn.runtime.promotion import higher_is_better, promote
-from resyn.runtime.registry import register_model, set_alias
+from resyn.runtime.registry import model_signature, register_model, set_alias
 from resyn.runtime.tracking import Tracker
 from resyn.runtime.tracking_store import open_client
 from resyn.training.model_card import model_card
@@ -35,6 +37,14 @@ other = model.predict(codes, params={"nfe": 4, "seed": 2})
 assert first.dtype == np.float32 and first.shape == (20 * 320,), (first.dtype, first.shape)
 assert np.array_equal(first, again) and not np.array_equal(first, other)
 assert np.array_equal(model.predict(codes), model.predict(codes, params={"seed": 0}))
+spread = model.predict(codes, params={"nfe": 4, "seed": 1, "grid": "sigma"})
+assert not np.array_equal(spread, first)
+try:
+    model.predict(codes, params={"guidance": 2.0})
+except Exception as error:
+    assert "condition_dropout" in str(error), error
+else:
+    raise AssertionError("guidance of a model that never went without its condition")
 np.save(sys.argv[1], first)
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"ray", "deepspeed"}, loaded & {"ray", "deepspeed"}
@@ -79,6 +89,24 @@ def test_a_version_carries_card_signature_metrics_and_no_moments(trained: Path, 
     assert "resyn==" in requirements
     assert "://" not in requirements
     assert not {"ray", "deepspeed"} & {line.split("==")[0] for line in requirements.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("sb", {"grid": "uniform", "start": "x1", "guidance": 1.0}),
+        ("c2f", {"temperature": 0.0, "top_k": 0, "decoding_steps": 1}),
+        ("onestep", {}),
+    ],
+)
+def test_a_signature_lists_the_sampling_settings_with_their_defaults(
+    method: str, settings: dict[str, object]
+):
+    spec = CodecSpec("test", "0", 24_000, 320, 6, 8, 16)
+    made = parse_method({"name": method})
+    assert isinstance(made, ResynthesisMethod)
+    params = {param.name: param.default for param in model_signature(made, spec).params.params}
+    assert {"nfe": made.default_nfe(spec), "seed": 0} | settings == params
 
 
 def test_every_way_to_name_a_model_leads_to_the_same_weights(trained: Path, store_uri: str):

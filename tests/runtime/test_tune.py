@@ -19,7 +19,7 @@ from resyn.methods import METHODS
 from resyn.presets import preset
 from resyn.runtime import ray_tune
 from resyn.runtime.ray_tune import run_sweep
-from resyn.runtime.sweep import Space, Sweep, Trial, plan_sweep, trial_config
+from resyn.runtime.sweep import Space, Sweep, Trial, plan_sweep, trial_config, widen
 from resyn.training.settings import train_config
 from tests.runtime.conftest import debug_config
 
@@ -38,10 +38,21 @@ def test_every_method_has_a_space_of_settings_that_it_has():
         space, metric = tune_spaces.search_space(method)
         assert metric.startswith("validation_")
         assert all(isinstance(domain, Domain) for domain in space.values())
-        point = {key: domain.sample() for key, domain in space.items()}
+        further = tune_spaces.further_space(method)
+        assert not further.keys() & space.keys()
+        point = {key: domain.sample() for key, domain in {**space, **further}.items()}
         drawn = flatten(preset("debug", method).override(point).model_dump(mode="json"))
         assert {key: drawn[key] for key in point} == point
-    assert {"optim.lr", "method.beta_max"} <= set(tune_spaces.search_space("sb")[0])
+    assert {"optim.lr", "method.beta_max"} == set(tune_spaces.search_space("sb")[0])
+
+
+def test_a_space_is_widened_by_name_and_by_nothing_else():
+    space, further = tune_spaces.search_space("sb")[0], tune_spaces.further_space("sb")
+    assert widen(space, further, ()) == space
+    wide = widen(space, further, ("latent_scale", "method.start_share"))
+    assert wide.keys() - space.keys() == {"method.latent_scale", "method.start_share"}
+    with pytest.raises(UserError, match=r"--also beta: .* latent_scale, mode, start_share"):
+        widen(space, further, ("beta",))
 
 
 def test_a_sweep_from_plan_to_best_config(

@@ -1,0 +1,54 @@
+"""The paper's tables and figures: train what is missing, evaluate, set ours beside the paper's."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from resyn import cli
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = cli.parser("Reproduce the paper's tables and figures. Resumes; ends in one page.")
+    add = made.add_argument
+    what = "table1, table2, fig2, fig3, several with commas, or all"
+    add("--what", metavar="PART", help=f"{what} (all)")
+    scale = "demo: all of it on this machine; paper: the paper's recipe on your shards"
+    add("--scale", metavar="SCALE", help=f"{scale} (demo)")
+    add("--output", metavar="DIR", help="folder of everything it makes (reproduce-out)")
+    add("--shards", metavar="URI", help="paper scale: folder written by pipelines/encode.py")
+    add("--input", metavar="URI", help="paper scale: speech to evaluate on")
+    add("--subset", metavar="SHARE", help="share of the data that table2 trains on (1/60)")
+    add("--subset-shards", metavar="URI", help="shards of table2's smaller set, for a subset")
+    add("--codec-weights", metavar="FILE", help="the codec's weights")
+    add("--metrics", metavar="M,M", help="metrics to compute (all)")
+    add("--max-utterances", metavar="N", help="evaluation utterances, spread over the speakers")
+    add("--seed", metavar="N", help="seed of weights, crops and noise")
+    workers = "Ray Train workers; 0 trains in this process"
+    add("--num-workers", dest="run.num_workers", metavar="N", help=workers)
+    add("--use-gpu", dest="run.use_gpu", action="store_true", default=None, help="train on GPUs")
+    device = "torch device of synthesis (cpu)"
+    add("--device", dest="evaluation.device", metavar="DEVICE", help=device)
+    add("--threads", dest="evaluation.threads", metavar="N", help="CPU threads of synthesis (2)")
+    store = "MLflow; default mlflow.db in the output"
+    add("--tracking-uri", dest="tracking.uri", metavar="URI", help=store)
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse and run the stages, or print their plan."""
+    args = parser().parse_args(arguments)
+    values = cli.settings_tree(args)
+    from resyn.config.reproduce import reproduce_config
+    from resyn.runtime.reproducing import Reproducer
+
+    reproduction = Reproducer(reproduce_config(values))
+    if args.dry_run:
+        print(reproduction.config.to_yaml(), reproduction.describe(), sep="\n")
+        return
+    reproduction.run()
+
+
+if __name__ == "__main__":
+    cli.run(main)

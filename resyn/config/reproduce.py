@@ -1,0 +1,85 @@
+"""Settings of the reproduction of the paper's tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from resyn.config.base import Settings
+from resyn.config.demo import DemoConfig
+from resyn.config.evaluate import Counts, EvaluateRunSettings, MetricName, MetricNames
+from resyn.config.train import RunSettings, Share, TrackingSettings
+
+Part = Literal["table1", "table2", "fig2", "fig3"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+def _parts(value: object) -> object:
+    """`all` to every part, `"table1,fig2"` to two."""
+    names = value.split(",") if isinstance(value, str) else value
+    return PARTS if names == ["all"] else names
+
+
+class ReproduceConfig(Settings):
+    """What to reproduce, at which scale; `reproduce_config` gives the whole of either."""
+
+    what: Annotated[tuple[Part, ...], BeforeValidator(_parts), Field(min_length=1)] = PARTS
+    scale: Literal["demo", "paper"] = "demo"
+    output: str = "reproduce-out"
+    """Folder of everything it makes; that of a demo, whose speech, shards and runs are reused."""
+    shards: str = ""
+    """Token shards to train on; at demo scale they are made."""
+    input: str = ""
+    """Evaluation speech; at demo scale it is made."""
+    subset: Share = 1 / 60
+    """Share of the training data that Table 2 trains on; the paper's 960 of 60,000 h are 1/62.5."""
+    subset_shards: str = ""
+    """Shards of Table 2's smaller set, such as LibriSpeech, in place of a subset."""
+    methods: tuple[str, ...] = ("onestep", "sb", "c2f")
+    preset: str = "demo"
+    steps: dict[str, int]
+    """Optimiser steps by method, on all data and on the subset alike."""
+    nfe: Counts = (1, 2, 4, 7, 16, 32)
+    """Network evaluations of Table 1 and Fig. 3, where a method allows them."""
+    subset_nfe: Counts = (1, 7)
+    metrics: MetricNames = get_args(MetricName)
+    """Whatever has no value here is told with its reason."""
+    codec: str | None = None
+    """Codec of Fig. 2 where it is all that is asked for; models bring their own."""
+    codec_weights: str | None = None
+    """File of the codec's weights; None takes the codec's own."""
+    max_utterances: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    run: RunSettings = RunSettings()
+    """How training is carried out."""
+    evaluation: EvaluateRunSettings = EvaluateRunSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    demo: DemoConfig = DemoConfig()
+    """The synthetic speech of the demo scale; its `output` and `steps` are not used."""
+
+
+#: In this process and on the plain engine: at this size a cluster's start costs more than a run.
+DEMO = ReproduceConfig(
+    scale="demo",
+    preset="demo",
+    steps={"onestep": 270, "sb": 320, "c2f": 300},
+    max_utterances=16,
+    run=RunSettings(engine="torch", num_workers=0, checkpoint_every=100, log_every=10),
+)
+PAPER = ReproduceConfig(
+    scale="paper",
+    preset="base_210m",
+    steps=dict.fromkeys(("onestep", "sb", "c2f"), 1_000_000),
+    run=RunSettings(checkpoint_every=5000),
+)
+SCALES = {"demo": DEMO, "paper": PAPER}
+
+
+def reproduce_config(values: Mapping[str, Any]) -> ReproduceConfig:
+    """The whole of the scale that `values` name (demo when none), with `values` over it.
+
+    Raises UserError for an unknown scale or key, or a wrong value.
+    """
+    return SCALES.get(values.get("scale", "demo"), DEMO).override(values)

@@ -1,0 +1,246 @@
+"""What the paper found, and whether it comes out here: plain words drawn from paired numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from resyn.evaluation.metrics import Record
+from resyn.evaluation.numbers import format_value, join_words
+from resyn.evaluation.results import Results
+from resyn.evaluation.statistics import paired_difference
+from resyn.evaluation.systems import LATENT, System
+
+Verdict = Literal["holds", "holds in part", "does not hold", "cannot be told"]
+#: The paper's intrusive metrics (Table 1), and PESQ, which it does not use.
+INTRUSIVE = ("si_snr", "estoi", "visqol", "pesq")
+#: Beginnings of the names of metrics that need no reference, as a listener needs none.
+REFERENCE_FREE = ("dnsmos", "utmos", "nisqa", "squim", "sigmos")
+#: Rows of Table 2, and of Table 1 where one stands for a method.
+ROWS = ("c2f-nfe7", "onestep-nfe1", "sb-nfe1", "sb-nfe7")
+#: Numbers of evaluations at which the paper's listeners preferred the bridge.
+MANY = (7, 16)
+
+
+class Finding(Record):
+    """One of the paper's findings; `evidence` says what was measured here, or why nothing was."""
+
+    source: str
+    claim: str
+    verdict: Verdict
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison that the finding predicts to come out `held`; `clear` if beyond chance."""
+
+    held: bool
+    clear: bool
+    text: str
+
+
+def judge(source: str, claim: str, checks: Iterable[Check | str]) -> Finding:
+    """All checks together; a text stands for a check that could not be made, and says why."""
+    checks = list(checks)
+    made = [check for check in checks if isinstance(check, Check)]
+    verdict: Verdict = "holds in part"
+    if not made:
+        verdict = "cannot be told"
+    elif all(check.held for check in made):
+        verdict = "holds"
+    elif not any(check.held for check in made):
+        verdict = "does not hold"
+    told = [
+        f"{'As in the paper' if check.held else 'Not so'}: {check.text}."
+        for check in sorted(made, key=lambda check: check.held)
+    ]
+    return Finding(
+        source=source,
+        claim=claim,
+        verdict=verdict,
+        evidence=(*told, *(f"{text}." for text in checks if isinstance(text, str))),
+    )
+
+
+def compare(results: Results, metric: str, key: str, other: str) -> Check | str:
+    """Whether system `key` is better than `other`, utterance by utterance, or why that is open."""
+    systems = {system.key: system for system in results.systems}
+    absent = [name for name in (key, other) if name not in systems]
+    if absent or metric not in results.metrics:
+        what = join_words([*absent, *([] if metric in results.metrics else [metric])])
+        return f"{what} was not evaluated"
+    info = results.metrics[metric]
+    gap = paired_difference(results.column(key, metric), results.column(other, metric))
+    pair = [results.aggregates[name].get(metric) for name in (key, other)]
+    if gap is None or pair[0] is None or pair[1] is None:
+        return f"{info.title}: {why_missing(results, metric, key, other)}"
+    values = [format_value(interval.mean, info) for interval in pair if interval is not None]
+    doubt = "" if gap.excludes_zero else ", no clear difference"
+    text = f"{info.title} {values[0]} ({systems[key].label}) against {values[1]} "
+    text += f"({systems[other].label}){doubt}"
+    return Check(info.is_better(gap.mean, 0.0), gap.excludes_zero, text)
+
+
+def why_missing(results: Results, metric: str, *keys: str) -> str:
+    """The first reason given for a value that is missing."""
+    for utterance in results.utterances:
+        for key in keys:
+            score = utterance.values.get(key, {}).get(metric)
+            if score is not None and score.reason:
+                return score.reason
+    return "no value"
+
+
+def codebook_findings(results: Results) -> Iterator[Finding]:
+    """Of Fig. 2."""
+    counted = sorted((s for s in results.systems if s.num_codebooks), key=_count)
+    pairs = list(pairwise([*counted, results.system(LATENT)]))
+    claim = "Every further codebook improves the audio, and z, which no decoder saw, is best."
+    yield judge(
+        "Fig. 2", claim, [_ladder(results, metric, pairs) for metric in ("si_snr", "estoi")]
+    )
+
+
+def method_findings(results: Results) -> Iterator[Finding]:
+    """Of Table 1."""
+    methods = _methods(results)
+    yield judge(
+        "Table 1",
+        "One-step regression is best on every intrusive metric.",
+        (_beats_all(results, metric, "onestep-nfe1", methods) for metric in INTRUSIVE),
+    )
+    yield _sharper(results, methods)
+    yield judge(
+        "Table 1",
+        "The bridge is better than coarse-to-fine at the same number of evaluations.",
+        (compare(results, metric, "sb-nfe7", "c2f-nfe7") for metric in INTRUSIVE),
+    )
+    most = max((s.nfe or 1 for s in results.systems if s.method == "sb"), default=MANY[-1])
+    yield judge(
+        "Table 1",
+        "The bridge's intrusive scores fall as its evaluations rise.",
+        (compare(results, metric, "sb-nfe1", f"sb-nfe{most}") for metric in INTRUSIVE),
+    )
+    yield judge(
+        "Section 4",
+        "Every method improves on the first code alone.",
+        (
+            compare(results, metric, key, results.baseline.key)
+            for metric in INTRUSIVE[:2]
+            for key in ROWS
+            if key in methods
+        ),
+    )
+
+
+def _sharper(results: Results, methods: Sequence[str]) -> Finding:
+    """What listeners may prefer many evaluations for, as far as it can be computed."""
+    free = [name for name in results.metrics if name.startswith(REFERENCE_FREE)]
+    many = [nfe for nfe in MANY if f"sb-nfe{nfe}" in methods] or [MANY[0]]
+    return judge(
+        "Table 1, MOS",
+        "With more evaluations the bridge sounds better than one-step regression, which blurs: "
+        "its spectrograms keep more of the reference's contrast.",
+        (
+            compare(results, metric, f"sb-nfe{nfe}", "onestep-nfe1")
+            for metric in ("sharpness", *free)
+            for nfe in many
+        ),
+    )
+
+
+def evaluation_findings(results: Results) -> Iterator[Finding]:
+    """Of Fig. 3."""
+    yield judge(
+        "Fig. 3",
+        "More evaluations bring the bridge nearer to the speaker and further from the words.",
+        [
+            compare(results, "sim", "sb-nfe4", "sb-nfe1"),
+            compare(results, "wer", "sb-nfe1", "sb-nfe16"),
+        ],
+    )
+
+
+def data_findings(full: Results, subset: Results, metrics: Sequence[str]) -> Iterator[Finding]:
+    """Of Table 2: `full` and `subset` are evaluations of the same utterances."""
+    yield judge(
+        "Table 2",
+        "With far less data one-step regression loses more than the iterative methods.",
+        (_loses_most(full, subset, metric, "onestep-nfe1") for metric in metrics),
+    )
+
+
+def change(full: Results, subset: Results, key: str, metric: str) -> list[float | None]:
+    """A system's values on the subset minus those on all data, by utterance."""
+    pairs = zip(subset.column(key, metric), full.column(key, metric), strict=True)
+    return [None if a is None or b is None else a - b for a, b in pairs]
+
+
+def _loses_most(full: Results, subset: Results, metric: str, key: str) -> Check | str:
+    """Whether `key` loses more on `metric` than every other method that both evaluated."""
+    if metric not in full.metrics or metric not in subset.metrics:
+        return f"{metric} was not evaluated"
+    info = full.metrics[metric]
+    worse = -1.0 if info.better == "higher" else 1.0
+    keys = [name for name in _methods(subset) if name in _methods(full)]
+    changes = {name: change(full, subset, name, metric) for name in keys}
+    means = {name: _mean(values) for name, values in changes.items()}
+    losses = {name: worse * mean for name, mean in means.items() if mean is not None}
+    rivals = {name: loss for name, loss in losses.items() if name != key}
+    if key not in losses or not rivals:
+        return f"{info.title}: {why_missing(subset, metric, key)}"
+    rival = max(rivals, key=lambda name: rivals[name])
+    gap = paired_difference(changes[key], changes[rival])
+    told = [
+        f"{full.system(name).label} by {'+' if mean > 0 else ''}{format_value(mean, info)}"
+        for name, mean in means.items()
+        if mean is not None
+    ]
+    clear = gap is not None and gap.excludes_zero
+    doubt = "" if clear else "; no clear difference"
+    text = f"{info.title} changes for {join_words(told)}{doubt}"
+    return Check(losses[key] > rivals[rival], clear, text)
+
+
+def _beats_all(results: Results, metric: str, key: str, methods: Sequence[str]) -> Check | str:
+    """`key` against the best of the other methods."""
+    info = results.metrics.get(metric)
+    values = {name: results.aggregates[name].get(metric) for name in methods if name != key}
+    known = {name: interval.mean for name, interval in values.items() if interval is not None}
+    if info is None or not known:
+        return compare(results, metric, key, next(iter(values), "another method"))
+    choose = max if info.better == "higher" else min
+    return compare(results, metric, key, choose(known, key=lambda name: known[name]))
+
+
+def _ladder(results: Results, metric: str, pairs: Sequence[tuple[System, System]]) -> Check | str:
+    """Whether every rung is better than the one before."""
+    made = [compare(results, metric, after.key, before.key) for before, after in pairs]
+    checks = [check for check in made if isinstance(check, Check)]
+    if len(checks) < len(made):
+        return next(text for text in made if isinstance(text, str))
+    info = results.metrics[metric]
+    rungs = [pairs[0][0], *(after for _, after in pairs)]
+    means = [results.aggregates[rung.key].get(metric) for rung in rungs]
+    told = ", ".join(format_value(mean.mean, info) for mean in means if mean is not None)
+    return Check(
+        all(check.held for check in checks),
+        all(check.clear for check in checks),
+        f"{info.title} of {rungs[0].symbol} … {rungs[-1].symbol}: {told}",
+    )
+
+
+def _methods(results: Results) -> list[str]:
+    return [system.key for system in results.systems if system.group == "method"]
+
+
+def _count(system: System) -> int:
+    return system.num_codebooks or 0
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,206 @@
+"""The reproduction from shards to its page, on seconds of tones; and the subsets of Table 2."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resyn.config.reproduce import PARTS, ReproduceConfig, reproduce_config
+from resyn.config.train import TrainConfig
+from resyn.data.sampler import take_share
+from resyn.data.shards import ShardReader
+from resyn.errors import UserError
+from resyn.evaluation.paper import load_paper
+from resyn.runtime.reproducing import Reproducer
+from resyn.training.data import TrainingData
+from tests.runtime.conftest import debug_config
+from tests.tiny_shards import write_tiny_shards
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of the demo's codec; the audio lies beside them."""
+    return write_tiny_shards(tmp_path_factory.mktemp("spoken"), "demo_24khz")
+
+
+def settings(spoken: Path, output: Path, **more: object) -> ReproduceConfig:
+    """The paper's scale in name, on the debug preset, without Ray and MLflow."""
+    values = {
+        "scale": "paper",
+        "preset": "debug",
+        "shards": str(spoken),
+        "input": str(spoken.parent / "audio"),
+        "output": str(output),
+        "steps": {"onestep": 2, "sb": 2, "c2f": 2},
+        "subset": "1/3",
+        "nfe": "1,7",
+        "metrics": "si_snr,estoi,log_mel,sharpness,latent_error,rtf",
+        "max_utterances": 2,
+        "run.engine": "torch",
+        "run.num_workers": 0,
+        "run.threads_per_worker": 1,
+        "tracking.uri": "off",
+        "evaluation.workers": 0,
+        "evaluation.threads": 1,
+    }
+    return reproduce_config(values | more)
+
+
+@pytest.fixture(scope="module")
+def reproduced(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished reproduction. Its tests must not write into it."""
+    output = tmp_path_factory.mktemp("reproduced")
+    Reproducer(settings(spoken, output)).run()
+    return output
+
+
+def test_every_model_is_trained_and_ends_in_page_text_and_data(reproduced: Path):
+    runs = {path.name for path in (reproduced / "runs").iterdir()}
+    assert runs == {f"{m}{s}" for m in ("onestep", "sb", "c2f") for s in ("", "-subset")}
+    made = json.loads((reproduced / "reproduction" / "reproduction.json").read_text())
+    assert made["what"] == list(PARTS)
+    assert [model["data"] for model in made["models"]] == ["10 s in 5 segments"] * 3 + [
+        "4 s in 2 segments"
+    ] * 3
+    assert {row["metric"] for row in made["table2"]} >= {"wer", "sim", "estoi", "log_mel"}
+    assert all(finding["evidence"] for finding in made["findings"])
+    sources = {finding["source"].split(",")[0] for finding in made["findings"]}
+    assert {"Table 1", "Table 2", "Fig. 2", "Fig. 3"} <= sources
+
+
+def test_the_page_shows_all_four_with_the_papers_numbers_and_no_network(reproduced: Path):
+    page = (reproduced / "reproduction" / "index.html").read_text()
+    text = (reproduced / "reproduction" / "reproduction.md").read_text()
+    for anchor in ("findings", "table1", "table2", "fig2", "fig3", "details"):
+        assert f'id="{anchor}"' in page
+        assert f'href="#{anchor}"' in page
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", page)
+    paper = load_paper()
+    for row in paper.table1:
+        for name, value in row.values.items():
+            assert paper.metrics[name].text(value) in page
+            assert paper.metrics[name].text(value) in text
+    for difference in ("other codec: demo_24khz", "2 steps in place of a million", "of LibriLight"):
+        assert difference in page
+        assert difference in text
+    assert "WER has no value here: not computed here" in page
+    assert str(reproduced) not in page + text
+    links = re.findall(r'href="([^"#:]+)"', page)
+    assert links
+    assert all((reproduced / "reproduction" / link).is_file() for link in links)
+
+
+def test_a_second_run_reuses_everything(
+    reproduced: Path, spoken: Path, capsys: pytest.CaptureFixture[str]
+):
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in reproduced.rglob("*")
+        if path.is_file() and path.parent != reproduced / "reproduction"
+    }
+    page = (reproduced / "reproduction" / "index.html").read_text()
+    Reproducer(settings(spoken, reproduced)).run()
+    printed = capsys.readouterr().out
+    assert printed.count("nothing to do") == 6
+    assert printed.count("is complete (fingerprint") == 2
+    changed = [path.name for path, time in kept.items() if path.stat().st_mtime_ns != time]
+    # The evaluations' own reports are drawn anew from their results, and come out the same.
+    assert set(changed) <= {"index.html", "table.md", "results.json"}
+    assert (reproduced / "reproduction" / "index.html").read_text() == page
+
+
+def test_a_figure_of_the_codec_alone_trains_nothing(spoken: Path, tmp_path: Path):
+    config = settings(spoken, tmp_path, what="fig2", codec="demo_24khz")
+    Reproducer(config).run()
+    assert not (tmp_path / "runs").exists()
+    page = (tmp_path / "reproduction" / "index.html").read_text()
+    assert 'id="fig2"' in page
+    assert 'id="table1"' not in page
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_a_plan_needs_no_data_and_writes_nothing(
+    scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    plan = Reproducer(reproduce_config({"scale": scale})).describe()
+    assert [line for line in plan.splitlines() if line.startswith("runs/")] == [
+        f"runs/{m}{s}" for s in ("", "-subset") for m in ("onestep", "sb", "c2f")
+    ]
+    assert "train sb on 1/60 of the training speech" in plan
+    steps = {"demo": ["270", "320", "300"], "paper": ["1000000"] * 3}[scale]
+    assert re.findall(r"steps +(\d+)", plan) == steps * 2
+    if scale == "paper":
+        assert "206.0M parameters" in plan
+        assert plan.count("222,222.2 h of speech seen") == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scale": "paper"}, "--shards: the paper scale needs it"),
+        ({"scale": "paper", "shards": "x"}, "--input: the paper scale needs it"),
+        ({"scale": "huge"}, "scale"),
+        ({"what": "table3"}, "what"),
+        ({"what": ""}, "what"),
+        ({"subset": "1/0"}, "subset"),
+        ({"subset": "2"}, "subset"),
+        ({"steps.ladiff": "3"}, "steps.ladiff"),
+    ],
+)
+def test_a_wrong_call_ends_before_any_work(
+    values: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        Reproducer(reproduce_config(values)).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_share_is_nested_near_its_size_and_never_empty():
+    frames = np.random.default_rng(0).integers(100, 3000, 400)
+    indices = list(range(0, 400, 2))
+    total = frames[indices].sum()
+    shares = [1e-9, 1 / 60, 0.2, 0.5, 0.9, 1.0]
+    taken = [take_share(indices, frames, share, seed=3) for share in shares]
+    assert len(taken[0]) == 1
+    assert taken[-1] == indices
+    for smaller, larger in pairwise(taken):
+        assert set(smaller) <= set(larger)
+    for share, part in zip(shares[1:], taken[1:], strict=True):
+        assert abs(frames[part].sum() - share * total) <= 1500
+    assert taken[1] == take_share(indices, frames, 1 / 60, seed=3)
+    assert taken[1] != take_share(indices, frames, 1 / 60, seed=4)
+
+
+def test_a_subset_trains_on_its_own_segments_and_is_judged_like_all(tiny_shards: Path, tmp_path):
+    reader = ShardReader(str(tiny_shards))
+    whole, part = (
+        TrainingData(debug_config(tiny_shards, tmp_path, subset=share), reader)
+        for share in (1, "2/5")
+    )
+    assert set(part.kept) < set(whole.kept)
+    assert len(part.kept) == 2
+    drawn = {part.kept[part.sampler.crop(example).segment] for example in range(100)}
+    assert drawn == set(part.kept)
+    assert part.held == whole.held
+    assert part.space is not None
+    assert whole.space is not None
+    assert (part.space.std == whole.space.std).all()
+
+
+def test_a_subset_is_another_recipe_and_all_is_the_one_there_was():
+    tree = {"name": "sb"}
+    plain, all_of_it, part = (
+        TrainConfig(method=tree, **more) for more in ({}, {"subset": 1}, {"subset": "1/60"})
+    )
+    assert part.subset == pytest.approx(1 / 60)
+    assert plain.recipe() == all_of_it.recipe() != part.recipe()
+    # A run begun before there were subsets has this fingerprint.
+    assert plain.recipe() == TrainConfig.parse(plain.model_dump(exclude={"subset"})).recipe()
