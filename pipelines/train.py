@@ -13,6 +13,8 @@ def parser() -> argparse.ArgumentParser:
     made = cli.parser("Train a method on token shards. Resumes when the output exists.")
     cli.training_options(made)
     made.add_argument("--codec", metavar="NAME", help="refuse shards of any other codec")
+    start = "checkpoint or run whose weights to start from"
+    made.add_argument("--init-from", dest="init_from", metavar="URI", help=start)
     stage = "DeepSpeed ZeRO stage, 0 to 3"
     made.add_argument("--zero-stage", dest="run.zero_stage", metavar="N", help=stage)
     register = "register the result as a model"

@@ -49,7 +49,7 @@ def training_options(made: argparse.ArgumentParser) -> None:
     add("--steps", metavar="N", help="optimiser steps")
     add("--seed", metavar="N", help="seed of weights, crops and noise")
     add("--engine", dest="run.engine", metavar="NAME", help="deepspeed or torch")
-    workers = "Ray Train workers; 0 trains without Ray"
+    workers = "Ray Train workers, or the fewest and most as 2:8; 0 trains without Ray"
     add("--num-workers", dest="run.num_workers", metavar="N", help=workers)
     on = {"action": "store_true", "default": None}
     add("--use-gpu", dest="run.use_gpu", help="one GPU per worker", **on)

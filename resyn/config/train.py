@@ -6,7 +6,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from resyn.config.base import Settings, fingerprint_of
 from resyn.methods import Method, parse_method
@@ -39,6 +39,27 @@ Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
 MethodField = Annotated[Any, BeforeValidator(_method), PlainSerializer(_method_tree)]
 
 
+def _workers(value: Any) -> int | tuple[int, int]:
+    parts = list(value) if isinstance(value, tuple | list) else str(value).split(":")
+    counts = [int(part) if str(part).isdecimal() else -1 for part in parts]
+    if len(counts) == 1 and counts[0] >= 0:
+        return counts[0]
+    if len(counts) == 2 and 1 <= counts[0] <= counts[1]:
+        return counts[0], counts[1]
+    raise ValueError("write a number, or the fewest (at least 1) and the most as 2:8")
+
+
+def _workers_text(value: int | tuple[int, int]) -> int | str:
+    return value if isinstance(value, int) else f"{value[0]}:{value[1]}"
+
+
+#: A fixed number of workers, or (fewest, most), written `2:8`; in YAML `[2, 8]`, because it takes
+#: 2:8 for a time of day.
+WorkerCount = Annotated[
+    int | tuple[int, int], PlainValidator(_workers), PlainSerializer(_workers_text)
+]
+
+
 class OptimSettings(Settings):
     """AdamW with linear warm-up and linear decay to zero (paper, appendix A.1)."""
 
@@ -61,6 +82,8 @@ class BatchSettings(Settings):
     crop_seconds: float = Field(default=8.0, gt=0)
     micro_batch: int = Field(default=8, ge=1)
     """Crops per forward pass of one worker."""
+    shuffle_window: int = Field(default=16, ge=1)
+    """Shards that examples are drawn from at a time; as many are held in memory."""
 
 
 class RunSettings(Settings):
@@ -70,8 +93,10 @@ class RunSettings(Settings):
     zero_stage: int = Field(default=1, ge=0, le=3)
     deepspeed_config: str | None = None
     """A DeepSpeed JSON file such as `cluster/deepspeed/zero2.json`; it overrides `zero_stage`."""
-    num_workers: int = Field(default=1, ge=0)
-    """Ray Train workers; 0 trains in this process, without Ray."""
+    num_workers: WorkerCount = 1
+    """Ray Train workers; 0 trains in this process, without Ray; `2:8` takes what there is."""
+    worker_timeout: float = Field(default=1800.0, gt=0)
+    """Seconds to wait for workers that the cluster has no room for, at the start or later on."""
     use_gpu: bool = False
     threads_per_worker: int = Field(default=2, ge=1)
     """CPU threads of one worker."""
@@ -79,8 +104,23 @@ class RunSettings(Settings):
     """Steps between checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)
     log_every: int = Field(default=20, ge=1)
-    max_failures: int = Field(default=3, ge=0)
-    """Worker-group restarts before the run is given up."""
+    max_failures: int = Field(default=8, ge=0)
+    """Lost or failed workers before the run is given up; machines taken away by notice or by
+    the cloud do not count."""
+    cache_dir: str | None = None
+    """Folder on each machine for shards of an object store; None takes one below its folder for
+    temporary files."""
+    cache_gb: float = Field(default=20.0, ge=0)
+    """Size of that folder in gigabytes (10^9 bytes); 0 reads from the store alone."""
+    load_ahead: int = Field(default=4, ge=1)
+    """Steps whose batches are loaded while earlier ones are trained on, in as many threads."""
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most workers; (1, 1) for none but this process."""
+        if isinstance(self.num_workers, int):
+            return max(1, self.num_workers), max(1, self.num_workers)
+        return self.num_workers
 
 
 class TrackingSettings(Settings):
@@ -124,8 +164,6 @@ class TrainConfig(Settings):
         towards the new end.
         """
         apart = {"method", "run", "tracking", "output", "shards", "codec", "steps"}
-        # Runs on all of the data keep the fingerprints from before there were subsets.
-        apart |= {"subset"} if self.subset == 1 else set()
         tree = self.model_dump(mode="json", exclude=apart)
         return fingerprint_of(tree | {"method": recipe_of(self.typed_method)})
 

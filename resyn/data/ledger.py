@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from resyn.errors import RunError
@@ -9,6 +10,9 @@ from resyn.storage import Storage, json_bytes
 
 FOLDER = "ledger"
 SHARDS = "shards"
+
+#: Small files of an object store that are read at a time.
+READS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,16 @@ def committed_units(output: Storage) -> set[int]:
 
 def read_records(output: Storage) -> list[CommitRecord]:
     """All records by unit. Raises RunError that names a record which cannot be read."""
-    records: list[CommitRecord] = []
-    for unit in sorted(committed_units(output)):
+
+    def read(unit: int) -> CommitRecord:
         name = record_file(unit)
         try:
-            records.append(CommitRecord(**output.read_json(name)))
+            return CommitRecord(**output.read_json(name))
         except (ValueError, TypeError) as error:
             raise RunError(
                 f"{output.uri}/{name}: not a commit record ({error}); delete it and encode again"
             ) from error
-    return records
+
+    # An object store answers slowly, and many questions at once.
+    with ThreadPoolExecutor(1 if output.is_local else READS_AT_ONCE) as pool:
+        return list(pool.map(read, sorted(committed_units(output))))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import accumulate
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from resyn.storage import Storage
 
 _Key = tuple[int, int, str]
 
@@ -20,33 +18,36 @@ _Key = tuple[int, int, str]
 class RowGroupCache:
     """Cells of many Parquet files by (file, row, column).
 
-    One column of one row group is read at a time and its checksum verified; `most_bytes` of the
-    latest used stay in memory.
+    `open_file` opens a file by its number. One column of one row group is read at a time, by one
+    thread however many ask for it, and its checksum verified; `most_bytes` of the latest used stay
+    in memory.
     """
 
-    def __init__(self, storage: Storage, names: Sequence[str], most_bytes: int) -> None:
-        self._storage = storage
-        self._names = names
-        self._most_bytes = most_bytes
+    def __init__(self, open_file: Callable[[int], IO[bytes]], most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._open_file = open_file
         self._held_bytes = 0
         self._columns: OrderedDict[_Key, pa.ChunkedArray] = OrderedDict()
+        self._reading: dict[_Key, threading.Lock] = {}
         self._footers: dict[int, pq.FileMetaData] = {}
         self._firsts: dict[int, list[int]] = {}
         self._lock = threading.Lock()
 
-    def schema(self, file: int) -> pa.Schema:
-        """The Arrow schema of a file, with its metadata."""
-        return self._footer(file).schema.to_arrow_schema()
+    def read_head(
+        self, file: int, columns: list[str], source: IO[bytes]
+    ) -> tuple[pa.Schema, pa.Table]:
+        """The Arrow schema of a file, with its metadata, and whole columns that are not kept.
 
-    def read_columns(self, file: int, columns: list[str]) -> pa.Table:
-        """Whole columns of a file, not kept."""
-        with self._open(file) as parquet:
-            return parquet.read(columns, use_threads=False)
+        Read from `source`, which is that file however it was opened.
+        """
+        with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+            self._footers[file] = parquet.metadata
+            return parquet.schema_arrow, parquet.read(columns, use_threads=False)
 
     def cell(self, file: int, row: int, column: str) -> pa.Buffer:
         """The bytes of one binary cell, without a copy."""
         if file not in self._firsts:
-            footer = self._footer(file)
+            footer = self._footers[file]
             sizes = (footer.row_group(group).num_rows for group in range(footer.num_row_groups))
             self._firsts[file] = [0, *accumulate(sizes)]
         firsts = self._firsts[file]
@@ -55,30 +56,40 @@ class RowGroupCache:
 
     def _column(self, key: _Key) -> pa.ChunkedArray:
         with self._lock:
-            held = self._columns.get(key)
+            held = self._held(key)
+            reading = self._reading.setdefault(key, threading.Lock())
+        if held is not None:
+            return held
+        with reading:
+            with self._lock:
+                held = self._held(key)
             if held is not None:
-                self._columns.move_to_end(key)
                 return held
-        file, group, column = key
-        with self._open(file) as parquet:
-            read = parquet.read_row_group(group, [column], use_threads=False)[column]
-        with self._lock:
-            if key not in self._columns:
-                self._columns[key] = read
-                self._held_bytes += read.nbytes
-            while self._held_bytes > self._most_bytes and len(self._columns) > 1:
-                self._held_bytes -= self._columns.popitem(last=False)[1].nbytes
+            read = self._read(key)
+            with self._lock:
+                self._hold(key, read)
         return read
 
-    def _footer(self, file: int) -> pq.FileMetaData:
-        if file not in self._footers:
-            with self._open(file) as parquet:
-                self._footers[file] = parquet.metadata
-        return self._footers[file]
+    def _held(self, key: _Key) -> pa.ChunkedArray | None:
+        held = self._columns.get(key)
+        if held is not None:
+            self._columns.move_to_end(key)
+        return held
 
-    @contextmanager
-    def _open(self, file: int) -> Iterator[pq.ParquetFile]:
-        with self._storage.open(self._names[file]) as source:
-            yield pq.ParquetFile(
-                source, metadata=self._footers.get(file), page_checksum_verification=True
-            )
+    def _hold(self, key: _Key, read: pa.ChunkedArray) -> None:
+        self._columns[key] = read
+        self._held_bytes += read.nbytes
+        while self._held_bytes > self.most_bytes and len(self._columns) > 1:
+            old, dropped = self._columns.popitem(last=False)
+            self._held_bytes -= dropped.nbytes
+            self._reading.pop(old, None)
+
+    def _read(self, key: _Key) -> pa.ChunkedArray:
+        file, group, column = key
+        with (
+            self._open_file(file) as source,
+            pq.ParquetFile(
+                source, metadata=self._footers[file], page_checksum_verification=True
+            ) as parquet,
+        ):
+            return parquet.read_row_group(group, [column], use_threads=False)[column]

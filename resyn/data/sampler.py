@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resyn.data.shuffle import WindowShuffle
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,41 +29,58 @@ class CropSampler:
     """Equal-length random crops of encoded segments, each epoch a fresh permutation.
 
     A segment counts once per whole crop that fits in it, and at least once, so that long
-    segments are drawn in proportion to their length.
+    segments are drawn in proportion to their length. `shards` says where each segment lies, in
+    rising order: with more than `window` shards the examples move through them in a window
+    (`WindowShuffle`); without it all are shuffled together. Safe to use from several threads.
     """
 
-    def __init__(self, num_frames: Sequence[int], crop_frames: int, seed: int) -> None:
+    def __init__(
+        self,
+        num_frames: Sequence[int] | np.ndarray,
+        crop_frames: int,
+        seed: int,
+        shards: np.ndarray | None = None,
+        window: int = 1,
+    ) -> None:
         if not len(num_frames):
             raise ValueError("there is no segment to sample from")
         self.num_frames = np.asarray(num_frames, dtype=np.int64)
         self.crop_frames = crop_frames
         self.seed = seed
         whole = np.maximum(1, self.num_frames // crop_frames)
-        self.slots = np.repeat(np.arange(len(self.num_frames)), whole)
-        self._epoch: tuple[int, np.ndarray] | None = None
+        self._slot_ends = np.cumsum(whole)
+        where = np.zeros(len(whole), np.int64) if shards is None else np.asarray(shards)
+        if (np.diff(where) < 0).any():
+            raise ValueError("segments must be in the order of their shards")
+        self.shuffle = WindowShuffle(np.bincount(where, whole).astype(np.int64), window, seed)
+
+    def __len__(self) -> int:
+        """Examples in an epoch."""
+        return len(self.shuffle)
 
     def crop(self, example: int) -> Crop:
         """The crop of example n >= 0."""
-        epoch, position = divmod(example, len(self.slots))
-        if self._epoch is None or self._epoch[0] != epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.slots))
-            self._epoch = (epoch, order)
-        segment = int(self.slots[self._epoch[1][position]])
+        slot = self.shuffle.slot(*divmod(example, len(self)))
+        segment = int(np.searchsorted(self._slot_ends, slot, side="right"))
         spare = max(0, int(self.num_frames[segment]) - self.crop_frames)
         start = int(np.random.default_rng([self.seed, 1, example]).integers(spare + 1))
         return Crop(example, segment, start)
 
 
-def hold_out(utt_ids: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:
+def hold_out(
+    utt_ids: Sequence[str] | pa.ChunkedArray, share: float, seed: int
+) -> tuple[list[int], list[int]]:
     """Indices (training, validation): about `share` of the segments, by rank of a seeded order.
 
     Fewer than two segments cannot be divided; then validation is empty.
     """
     count = min(len(utt_ids) - 1, max(1, round(share * len(utt_ids)))) if share > 0 else 0
-    order = np.random.default_rng([seed, 2]).permutation(np.argsort(np.asarray(utt_ids)))
-    held = set(order[: max(0, count)].tolist())
-    kept = [index for index in range(len(utt_ids)) if index not in held]
-    return kept, sorted(held)
+    names = utt_ids if isinstance(utt_ids, pa.ChunkedArray) else pa.array(utt_ids, pa.string())
+    rising = pc.call_function("sort_indices", [names]).to_numpy().astype(np.int64)
+    order = np.random.default_rng([seed, 2]).permutation(rising)
+    held = np.zeros(len(utt_ids), bool)
+    held[order[: max(0, count)]] = True
+    return np.flatnonzero(~held).tolist(), np.flatnonzero(held).tolist()
 
 
 def take_share(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
+from typing import IO, overload
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,16 @@ from torch import Tensor
 
 from resyn.audio.stream import AudioStream
 from resyn.codec.base import CodecSpec
+from resyn.data.disk_cache import DiskCache
 from resyn.data.job import CODEBOOKS_FILE
-from resyn.data.ledger import CommitRecord, read_records
+from resyn.data.ledger import READS_AT_ONCE, CommitRecord, read_records
 from resyn.data.row_groups import RowGroupCache
 from resyn.data.schema import PAYLOADS, read_spec, unpack_codes, unpack_latents
 from resyn.errors import UserError
 from resyn.storage import Storage, open_storage
+
+#: A reader's memory, however large the shards.
+MOST_CACHE_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class SegmentTable(Sequence[Segment]):
 
     def __init__(self, tables: Sequence[pa.Table]) -> None:
         table = pa.concat_tables(tables)
-        self._utt_ids, self._speakers = table["utt_id"], table["speaker"]
+        self.utt_ids: pa.ChunkedArray = table["utt_id"]
+        """Ids of all segments, (N,) strings."""
+        self._speakers = table["speaker"]
         self.num_frames: np.ndarray = table["num_frames"].to_numpy()
         """T of each segment, (N,) int32."""
         self.shards = np.repeat(np.arange(len(tables)), [t.num_rows for t in tables])
@@ -72,7 +79,7 @@ class SegmentTable(Sequence[Segment]):
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         return Segment(
-            self._utt_ids[index].as_py(),
+            self.utt_ids[index].as_py(),
             self._speakers[index].as_py(),
             int(self.num_frames[index]),
             int(self.shards[index]),
@@ -83,12 +90,14 @@ class SegmentTable(Sequence[Segment]):
 class ShardReader:
     """Random access to the committed rows below `uri`.
 
-    Reads the row group that holds a segment and keeps the latest `cache_bytes` of them. Safe to
-    use from several threads. Raises UserError when there is nothing committed, or when shards do
-    not agree on their codec.
+    Reads the row group that holds a segment and keeps the latest `cache_bytes` of them; with `disk`
+    payloads are read from whole shards kept there. Safe to use from several threads. Raises
+    UserError when there is nothing committed, or when shards do not agree on their codec.
     """
 
-    def __init__(self, uri: str, cache_bytes: int = 512 * 2**20) -> None:
+    def __init__(
+        self, uri: str, cache_bytes: int = 512 * 2**20, disk: DiskCache | None = None
+    ) -> None:
         self.storage: Storage = open_storage(uri)
         if not self.storage.exists():
             raise UserError(f"--shards {uri}: no such folder; make it with pipelines/encode.py")
@@ -97,15 +106,37 @@ class ShardReader:
             raise UserError(
                 f"--shards {uri}: holds no committed shards; run pipelines/encode.py to its end"
             )
-        self._cache = RowGroupCache(self.storage, [r.shard for r in self.records], cache_bytes)
-        schemas = [self._cache.schema(shard) for shard in range(len(self.records))]
+        self._disk = None if self.storage.is_local else disk
+        self._cache = RowGroupCache(self._open, cache_bytes)
+        schemas, tables = self._read_heads()
         self.spec: CodecSpec = self._agreed_spec(schemas)
         self.columns: frozenset[str] = frozenset(PAYLOADS).intersection(
             *(schema.names for schema in schemas)
         )
-        labels = ["utt_id", "speaker", "num_frames"]
-        shards = range(len(self.records))
-        self.segments = SegmentTable([self._cache.read_columns(s, labels) for s in shards])
+        self.segments = SegmentTable(tables)
+
+    def keep_in_memory(self, shards: int) -> None:
+        """Make the cache large enough for any `shards` shards, up to `MOST_CACHE_BYTES`."""
+        largest = sorted((record.bytes for record in self.records), reverse=True)[:shards]
+        room = min(sum(largest), MOST_CACHE_BYTES)
+        self._cache.most_bytes = max(self._cache.most_bytes, room)
+
+    def _open(self, shard: int) -> IO[bytes]:
+        record = self.records[shard]
+        if self._disk is None:
+            return self.storage.open(record.shard)
+        return self._disk.open(self.storage, record.shard, record.sha256, record.bytes)
+
+    def _read_heads(self) -> tuple[list[pa.Schema], list[pa.Table]]:
+        """Schema and labels of every shard: ranges of the store's files, however many are kept."""
+
+        def read(shard: int) -> tuple[pa.Schema, pa.Table]:
+            with self.storage.open(self.records[shard].shard) as source:
+                return self._cache.read_head(shard, ["utt_id", "speaker", "num_frames"], source)
+
+        with ThreadPoolExecutor(1 if self.storage.is_local else READS_AT_ONCE) as pool:
+            heads = list(pool.map(read, range(len(self.records))))
+        return [schema for schema, _ in heads], [table for _, table in heads]
 
     def __len__(self) -> int:
         return len(self.segments)

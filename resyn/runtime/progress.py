@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 @ray.remote(num_cpus=0)
@@ -29,8 +30,12 @@ class ProgressBoard:
 
 @contextmanager
 def progress_board(say: Callable[[str], None], interval: float = 0.5) -> Iterator[Any]:
-    """A board whose lines go to `say` here, every `interval` seconds, until the block ends."""
-    board: Any = ProgressBoard.remote()
+    """A board whose lines go to `say` here, every `interval` seconds, until the block ends.
+
+    It stands on this process's node, so that the loss of another one takes no line away.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board: Any = ProgressBoard.options(scheduling_strategy=here).remote()  # pyright: ignore[reportFunctionMemberAccess]
     done = threading.Event()
 
     def drain() -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
 from resyn.config.base import flatten
 from resyn.config.train import TrainConfig
-from resyn.data.shards import ShardReader
-from resyn.errors import RunError
 from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.tracking import Tracker, prepare_store, source_tags, tracking_uri
 from resyn.storage import open_storage
 from resyn.training.checkpoint import CheckpointStore, latest_folder, load_checkpoint
-from resyn.training.data import BatchPlan, TrainingData
+from resyn.training.data import BatchPlan, TrainingData, open_shards
 from resyn.training.engine import Engine, TorchEngine
 from resyn.training.loop import Progress, TrainingRun, TrainResult
 from resyn.training.plan import plan_training
@@ -39,7 +36,10 @@ def fit(config: TrainConfig, say: Say = print) -> TrainResult:
     config = _resolved(config)
     if config.run.num_workers == 0:
         return train_in_process(config, say=say)
-    return _fit_on_ray(config, say)
+    from resyn.runtime.worker_group import fit_on_ray
+
+    fit_on_ray(config, say)
+    return _finished(config)
 
 
 def train_in_process(
@@ -50,7 +50,7 @@ def train_in_process(
     `on_metrics(step, metrics)` is called at every checkpoint.
     """
     config = _resolved(config)
-    return _train(config, say, on_metrics)
+    return train_rank(config, say, on_metrics)
 
 
 def _resolved(config: TrainConfig) -> TrainConfig:
@@ -70,76 +70,20 @@ def _finished(config: TrainConfig) -> TrainResult:
     return TrainResult(state["step"], state["metrics"], checkpoint, state.get("mlflow_run_id"))
 
 
-def _fit_on_ray(config: TrainConfig, say: Say) -> TrainResult:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    from resyn.runtime.progress import progress_board
-    from resyn.runtime.ray_cluster import ensure_ray
-
-    run = config.run
-    ensure_ray()
-    cpus = {"CPU": run.threads_per_worker} | ({"GPU": 1} if run.use_gpu else {})
-    # Ray Train keeps a snapshot of its own; what matters lies in the output's checkpoints.
-    scratch = tempfile.mkdtemp(prefix="resyn-train-")
-    with progress_board(say) as board:
-        trainer = TorchTrainer(
-            _ray_worker,
-            train_loop_config={"config": config.model_dump(mode="json"), "board": board},
-            scaling_config=ScalingConfig(
-                num_workers=run.num_workers, use_gpu=run.use_gpu, resources_per_worker=cpus
-            ),
-            torch_config=TorchConfig(backend="nccl" if run.use_gpu else "gloo"),
-            run_config=RunConfig(
-                name="train",
-                storage_path=scratch,
-                failure_config=FailureConfig(max_failures=run.max_failures),
-                worker_runtime_env={"env_vars": _worker_environment(config)},
-            ),
-        )
-        try:
-            trainer.fit()
-        except Exception as error:
-            cause = str(getattr(error, "__cause__", None) or error).strip().splitlines()
-            raise RunError(
-                f"{config.output}: training stopped: {cause[-1] if cause else error}"
-            ) from error
-    return _finished(config)
-
-
-def _worker_environment(config: TrainConfig) -> dict[str, str]:
-    """Threads capped, and the choice of accelerator made explicit."""
-    environment = {"OMP_NUM_THREADS": str(config.run.threads_per_worker)}
-    if not config.run.use_gpu:
-        environment["DS_ACCELERATOR"] = "cpu"
-    return environment
-
-
-def _ray_worker(arguments: dict[str, Any]) -> None:
-    """The body of one Ray Train worker."""
-    import ray.train
-
-    config = TrainConfig.parse(arguments["config"])
-    board = arguments["board"]
-
-    def say(line: str) -> None:
-        board.push.remote(line)
-
-    def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
-        # A barrier: every rank reports at every checkpoint.
-        ray.train.report({"step": step, **metrics})
-
-    _train(config, say, on_metrics)
-
-
-def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> TrainResult:
-    """One rank, from its shards to its last checkpoint."""
+def train_rank(
+    config: TrainConfig,
+    say: Say,
+    on_metrics: OnMetrics | None,
+    ends_soon: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """One rank, from its shards to its last checkpoint. `ends_soon`: see `TrainingRun.run`."""
     keep_freed_memory()
     torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
     training = prepare_run(config)
     if training.engine.rank != 0:
-        return training.run(lambda progress: None, on_metrics or (lambda step, metrics: None))
+        quiet = on_metrics or (lambda step, metrics: None)
+        return training.run(lambda progress: None, quiet, ends_soon)
     name = config.typed_method.name
     if training.step:
         say(f"{name}: resuming at step {training.step}")
@@ -156,7 +100,7 @@ def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> Train
             on_metrics(step, metrics)
 
     try:
-        result = training.run(on_progress, on_checkpoint)
+        result = training.run(on_progress, on_checkpoint, ends_soon)
         for file, data in config.typed_method.exports(training.final_weights()).items():
             open_storage(config.output).write_bytes(file, data)
     except BaseException:
@@ -168,7 +112,7 @@ def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> Train
 
 def prepare_run(config: TrainConfig) -> TrainingRun:
     """Data, network and engine, at the newest checkpoint, the given start or a random one."""
-    data = TrainingData(config, ShardReader(config.shards))
+    data = TrainingData(config, open_shards(config))
     store = CheckpointStore(config.output, config.run.keep_checkpoints)
     checkpoint = store.latest()
     network = config.typed_method.build_network(data.reader.spec, config.model)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import pairwise
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from resyn.config.train import BatchSettings, TrainConfig
 from resyn.data.collate import audio_batch, latent_batch
+from resyn.data.disk_cache import DiskCache, default_folder
 from resyn.data.sampler import Crop, CropSampler, hold_out, take_share
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.randomness import derive_seed
+from resyn.storage import open_storage
 from resyn.types import AudioBatch, LatentBatch, LatentSpace
-
-T = TypeVar("T")
 
 #: Share of the segments kept from training to validate on, and the most crops taken from them.
 VALIDATION_SHARE = 0.02
@@ -30,35 +29,60 @@ STATISTICS_SEGMENTS = 256
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """A batch and one seed per item."""
+    """A batch, one seed per item and, where ranks have unequal shares, one weight per item (B,)."""
 
     batch: LatentBatch | AudioBatch
     seeds: list[int]
+    weights: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of `values` (B,) by weight; of anything but one value per item the plain one."""
+        if self.weights is None or values.shape != self.weights.shape:
+            return values.mean()
+        return (values * self.weights.to(values.device)).mean()
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """How a global batch of `items` crops is divided: items = world × accumulation × micro."""
+    """How a global batch of `items` crops is divided: `world` ranks, `accumulation` passes each.
+
+    Every pass has `micro` places, so that shapes never change. Where world · accumulation · micro
+    exceeds `items`, the places left over repeat an item with weight 0, and all others weigh
+    places / items: the mean over places, passes and ranks is the mean over the items.
+    """
 
     items: int
     micro: int
     accumulation: int
+    world: int
 
     @classmethod
     def divide(cls, settings: BatchSettings, world_size: int) -> BatchPlan:
-        """The largest micro-batch up to `micro_batch` that divides a rank's share.
+        """As few passes of at most `micro_batch` as will do, then as few places.
 
-        Raises UserError when the ranks cannot share the batch equally.
+        Raises UserError when there are more ranks than crops.
         """
         items = max(1, round(settings.batch_seconds / settings.crop_seconds))
-        if items % world_size:
+        if items < world_size:
             raise UserError(
-                f"batch.batch_seconds: {items} crops of {settings.crop_seconds:g} s cannot be "
-                f"shared by {world_size} workers; choose a multiple of {world_size} crops"
+                f"batch.batch_seconds: {items} crops of {settings.crop_seconds:g} s are too few "
+                f"for {world_size} workers; raise it, or lower batch.crop_seconds or --num-workers"
             )
-        share = items // world_size
-        micro = max(n for n in range(1, min(settings.micro_batch, share) + 1) if share % n == 0)
-        return cls(items, micro, share // micro)
+        share = -(-items // world_size)
+        accumulation = -(-share // settings.micro_batch)
+        return cls(items, -(-share // accumulation), accumulation, world_size)
+
+    def passes(self, rank: int) -> list[list[int]]:
+        """Which of the batch's items each pass of `rank` holds; ranks differ by one at most."""
+        first = self.items * rank // self.world
+        count = self.items * (rank + 1) // self.world - first
+        ends = [first + count * part // self.accumulation for part in range(self.accumulation + 1)]
+        return [list(range(a, b)) for a, b in pairwise(ends)]
+
+    @property
+    def places(self) -> int:
+        """Items of all passes of all ranks, repeated ones included."""
+        return self.world * self.accumulation * self.micro
 
 
 class TrainingData:
@@ -67,16 +91,23 @@ class TrainingData:
     def __init__(self, config: TrainConfig, reader: ShardReader) -> None:
         self.reader = reader
         self.seed = config.seed
-        spec = reader.spec
+        spec, segments = reader.spec, reader.segments
         self.frames = max(1, round(config.batch.crop_seconds * spec.frame_rate))
         self.waveforms = "audio" in config.typed_method.columns
         self.space = None if self.waveforms else latent_space(reader)
-        ids = [segment.utt_id for segment in reader.segments]
-        kept, self.held = hold_out(ids, VALIDATION_SHARE, config.seed)
+        kept, self.held = hold_out(segments.utt_ids, VALIDATION_SHARE, config.seed)
         # Validation and the statistics of z stay those of all data, so that subsets compare.
-        self.kept = take_share(kept, reader.segments.num_frames, config.subset, config.seed)
-        lengths = [reader.segments[index].num_frames for index in self.kept]
-        self.sampler = CropSampler(lengths, self.frames, config.seed)
+        self.kept = np.array(take_share(kept, segments.num_frames, config.subset, config.seed))
+        window = config.batch.shuffle_window
+        # One more is being opened, and one is still in use by the step before.
+        reader.keep_in_memory(window + 2)
+        self.sampler = CropSampler(
+            segments.num_frames[self.kept],
+            self.frames,
+            config.seed,
+            segments.shards[self.kept],
+            window,
+        )
 
     def _load(self, crops: list[Crop]) -> LatentBatch | AudioBatch:
         if self.space is None:
@@ -84,16 +115,27 @@ class TrainingData:
         return latent_batch(self.reader, crops, self.frames, self.space)
 
     def step(self, step: int, plan: BatchPlan, rank: int) -> list[MicroBatch]:
-        """The micro-batches of `rank` at `step`: examples [step · items, (step + 1) · items)."""
-        share = plan.micro * plan.accumulation
-        first = step * plan.items + rank * share
-        batches = []
-        for start in range(first, first + share, plan.micro):
-            drawn = [self.sampler.crop(example) for example in range(start, start + plan.micro)]
-            crops = [Crop(c.example, self.kept[c.segment], c.start) for c in drawn]
-            seeds = [derive_seed(self.seed, "example", crop.example) for crop in crops]
-            batches.append(MicroBatch(self._load(crops), seeds))
-        return batches
+        """The micro-batches of `rank` at `step`: of examples [step · items, (step + 1) · items).
+
+        Safe to call from several threads.
+        """
+        first = step * plan.items
+        return [
+            self._micro_batch([first + item for item in items], plan, first + plan.items - 1)
+            for items in plan.passes(rank)
+        ]
+
+    def _micro_batch(self, examples: list[int], plan: BatchPlan, spare: int) -> MicroBatch:
+        """A batch of `plan.micro` places: `examples`, and then `spare` with weight 0."""
+        missing = plan.micro - len(examples)
+        drawn = [self.sampler.crop(example) for example in [*examples, *[spare] * missing]]
+        crops = [Crop(c.example, int(self.kept[c.segment]), c.start) for c in drawn]
+        seeds = [derive_seed(self.seed, "example", crop.example) for crop in crops]
+        weights = None
+        if plan.places > plan.items:
+            weights = torch.zeros(plan.micro)
+            weights[: len(examples)] = plan.places / plan.items
+        return MicroBatch(self._load(crops), seeds, weights)
 
     def validation(self) -> MicroBatch | None:
         """The first frames of up to sixteen held-out segments; None when there is none."""
@@ -102,6 +144,15 @@ class TrainingData:
             return None
         crops = [Crop(number, segment, 0) for number, segment in enumerate(held)]
         return MicroBatch(self._load(crops), [derive_seed("validation", c.example) for c in crops])
+
+
+def open_shards(config: TrainConfig) -> ShardReader:
+    """The run's data set; what lies in an object store is kept on disk as `run.cache_*` say."""
+    run = config.run
+    if run.cache_gb == 0 or open_storage(config.shards).is_local:
+        return ShardReader(config.shards)
+    disk = DiskCache(run.cache_dir or default_folder(), round(run.cache_gb * 1e9))
+    return ShardReader(config.shards, disk=disk)
 
 
 def latent_space(reader: ShardReader) -> LatentSpace:
@@ -122,43 +173,6 @@ def latent_space(reader: ShardReader) -> LatentSpace:
         rows.append(plain.embed(torch.from_numpy(codes.astype("int64"))[None])[0])
     frames = torch.cat(rows)
     return LatentSpace(books, frames.mean(0), frames.std(0).clamp_min(1e-5))
-
-
-def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """Iterate `items` from a thread of its own, `depth` ahead; its exceptions are raised here."""
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(entry: tuple[T | None, BaseException | None]) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((None, StopIteration()))
-        except BaseException as error:
-            put((None, error))
-
-    threading.Thread(target=produce, daemon=True).start()
-    try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            assert item is not None
-            yield item
-    finally:
-        stop.set()
 
 
 def to_device(batch: LatentBatch | AudioBatch, device: torch.device) -> LatentBatch | AudioBatch:

@@ -14,8 +14,9 @@ from torch import Tensor
 from resyn.config.train import TrainConfig
 from resyn.errors import RunError
 from resyn.randomness import SampleRandom
+from resyn.training.ahead import load_ahead
 from resyn.training.checkpoint import Checkpoint, CheckpointStore
-from resyn.training.data import BatchPlan, MicroBatch, TrainingData, prefetch, to_device
+from resyn.training.data import BatchPlan, MicroBatch, TrainingData, to_device
 from resyn.training.ema import WeightAverage
 from resyn.training.engine import Engine
 from resyn.training.optim import learning_rate
@@ -75,25 +76,33 @@ class TrainingRun:
         self,
         on_progress: Callable[[Progress], None],
         on_checkpoint: Callable[[int, Mapping[str, float]], None],
+        ends_soon: Callable[[], bool] = lambda: False,
     ) -> TrainResult:
-        """Train to the last step. Raises RunError when the loss is no longer finite."""
+        """Train to the last step. Raises RunError when the loss is no longer finite.
+
+        `ends_soon` is asked whenever metrics are due, on every rank; True, which all ranks must
+        answer alike, takes a checkpoint at once.
+        """
         run = self.config.run
         steps = range(self.step, self.config.steps)
         clock, since = time.perf_counter(), self.step
-        batches = prefetch(self.data.step(s, self.plan, self.engine.rank) for s in steps)
-        for micro_batches in batches:
+        for micro_batches in load_ahead(self._load, steps, run.load_ahead, run.load_ahead):
             sums = self.train_step(micro_batches)
-            last = self.step == self.config.steps
+            last, urgent = self.step == self.config.steps, False
             if self.step % run.log_every == 0 or last:
                 self.metrics |= self._reduce(sums)
                 elapsed = time.perf_counter() - clock
                 on_progress(self._progress(self.step - since, elapsed))
                 clock, since = time.perf_counter(), self.step
-            if self.step % run.checkpoint_every == 0 or last:
+                urgent = not last and ends_soon()
+            if self.step % run.checkpoint_every == 0 or last or urgent:
                 self._save()
                 on_checkpoint(self.step, self.metrics)
                 clock, since = time.perf_counter(), self.step
         return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id)
+
+    def _load(self, step: int) -> list[MicroBatch]:
+        return self.data.step(step, self.plan, self.engine.rank)
 
     def train_step(self, micro_batches: list[MicroBatch]) -> dict[str, Tensor]:
         """One optimiser step of this rank; loss and metrics as means over its items."""
@@ -103,10 +112,12 @@ class TrainingRun:
             random = SampleRandom(micro.seeds, self.engine.device)
             with self.engine.autocast():
                 output = self.method.loss(self.engine.module, batch, random)
-            self.engine.backward(output.per_item.mean(), index == len(micro_batches) - 1)
+            self.engine.backward(micro.mean(output.per_item), index == len(micro_batches) - 1)
             parts = {"loss": output.per_item.detach(), **output.metrics}
             for name, value in parts.items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.mean() / len(micro_batches)
+                sums[name] = sums.get(name, torch.zeros(())) + micro.mean(value) / len(
+                    micro_batches
+                )
         self.engine.step(learning_rate(self.step, self.config.optim, self.config.steps))
         if self.average is not None:
             self.average.update(self.engine.network)

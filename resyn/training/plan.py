@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from resyn.config.base import flatten
 from resyn.config.train import TrainConfig
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
+from resyn.storage import open_storage
 from resyn.training.checkpoint import CheckpointStore, latest_folder
 from resyn.training.data import BatchPlan
 
@@ -42,19 +44,23 @@ class TrainPlan:
                 f"{self.reader.seconds / 3600:.2f} h{part}, codec {spec.name}{label}",
                 f"batch       {self.batch.items} crops of {crop:g} s = "
                 f"{self.batch.items * crop:.0f} s, "
-                f"{max(1, config.run.num_workers)} workers x {self.batch.accumulation} "
-                f"accumulations x {self.batch.micro}",
+                f"{self._workers()} x {self.batch.accumulation} passes x {self.batch.micro}",
                 f"steps       {self.done_steps} of {config.steps} done",
                 f"output      {config.output}",
             ]
         )
+
+    def _workers(self) -> str:
+        least, most = self.config.run.worker_range
+        return f"{most} workers" if least == most else f"{least} to {most} workers, at {most}:"
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
     """Check everything that can be checked without training.
 
     Raises UserError for missing shards, columns or output, shards of another codec, a batch that
-    the workers cannot share, and an output that holds another recipe or other data.
+    the workers cannot share, a start of another kind, and an output that holds another recipe or
+    other data.
     """
     for flag in ("shards", "output"):
         if not getattr(config, flag):
@@ -70,9 +76,32 @@ def plan_training(config: TrainConfig) -> TrainPlan:
             f"{config.codec!r}; encode again or drop --codec"
         )
     if config.init_from is not None:
-        latest_folder(config.init_from)
-    batch = BatchPlan.divide(config.batch, max(1, config.run.num_workers))
+        _check_start(config, config.init_from, reader)
+    batch = BatchPlan.divide(config.batch, config.run.worker_range[1])
     return TrainPlan(config, reader, count_parameters(config, reader), batch, _done(config, reader))
+
+
+def _check_start(config: TrainConfig, uri: str, reader: ShardReader) -> None:
+    """Raises UserError when the weights at `uri` do not fit the network to be trained."""
+    folder = open_storage(latest_folder(uri))
+    written = folder.read_json("config.json")
+    name = config.typed_method.name
+    if written["method"]["name"] != name:
+        raise UserError(
+            f"--init-from {uri}: holds a model of method {written['method']['name']!r}, not "
+            f"{name!r}; start from one of the same method"
+        )
+    codec = difference(written["codec"], reader.spec.to_dict())
+    if codec:
+        raise UserError(
+            f"--init-from {uri}: made for another codec than the shards' ({codec}); start from a "
+            "model of the shards' codec"
+        )
+    shape = difference(written["model"], config.model.model_dump(mode="json"))
+    if shape:
+        raise UserError(
+            f"--init-from {uri}: its network has another shape (model.{shape}); set the same one"
+        )
 
 
 def count_parameters(config: TrainConfig, reader: ShardReader) -> int:
@@ -100,7 +129,7 @@ def _done(config: TrainConfig, reader: ShardReader) -> int:
     return int(state["step"])
 
 
-def difference(old: dict[str, object], new: dict[str, object]) -> str:
+def difference(old: Mapping[str, object], new: Mapping[str, object]) -> str:
     """Recipe keys whose values differ, as `optim.lr: 0.001 → 0.0003`."""
     before, after = flatten(old), flatten(new)
     places = ("run.", "tracking.", "shards", "output", "codec", "steps")

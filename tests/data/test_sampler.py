@@ -20,7 +20,7 @@ def test_first_k_and_the_rest_equal_the_whole():
 def test_crops_lie_inside_their_segments_and_share_by_length():
     lengths = [300, 40, 150, 75]
     sampler = CropSampler(lengths, 75, seed=0)
-    epoch = len(sampler.slots)
+    epoch = len(sampler)
     crops = [sampler.crop(n) for n in range(epoch * 50)]
     for crop in crops:
         assert 0 <= crop.start <= max(0, lengths[crop.segment] - 75)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +15,9 @@ from resyn.presets import preset
 from resyn.runtime.ray_train import train_in_process
 from resyn.runtime.tracking_store import prepare_store
 from tests.tiny_shards import write_tiny_shards
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +60,19 @@ def trained(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     output = tmp_path_factory.mktemp("trained") / "sb"
     train_in_process(debug_config(tiny_shards, output), say=lambda line: None)
     return output
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Two raylets of one CPU on this machine, beside the shared cluster and hidden from others."""
+    from ray.cluster_utils import Cluster
+
+    with tempfile.TemporaryDirectory(prefix="rc", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)  # Ray's sockets need a short path.
+        node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+        try:
+            cluster.add_node(**node)
+            yield cluster
+        finally:
+            cluster.shutdown()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,20 +138,6 @@ def test_drivers_and_an_actor_killed_at_every_stage(
     assert audit(output, contents=True).clean
     assert s3.count("GET", "kills/small/*/part_0.flac") == 0
     assert s3.count("PUT", "kills/out/shards/*") == 3
-
-
-@pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Two raylets of one CPU on this machine, beside the shared cluster and hidden from others."""
-    with tempfile.TemporaryDirectory(prefix="rc", ignore_cleanup_errors=True) as folder:
-        monkeypatch.setenv("RAY_TMPDIR", folder)  # Ray's sockets need a short path.
-        node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
-        try:
-            cluster.add_node(**node)
-            yield cluster
-        finally:
-            cluster.shutdown()
 
 
 def test_a_node_lost(

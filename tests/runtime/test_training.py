@@ -13,7 +13,7 @@ import torch
 
 from resyn.errors import RunError, UserError
 from resyn.presets import preset
-from resyn.runtime.ray_train import fit, train_in_process
+from resyn.runtime.ray_train import train_in_process
 from resyn.training.checkpoint import CheckpointStore
 from resyn.training.plan import plan_training
 from tests.runtime.conftest import debug_config
@@ -74,21 +74,6 @@ def test_deepspeed_takes_over_a_run_of_the_torch_engine(tiny_shards, tmp_path, w
     assert result.metrics["loss"] == pytest.approx(whole[0].metrics["loss"], abs=1e-5)
     assert same(checkpoint.weights, whole[1].weights, atol=1e-5)
     assert same(checkpoint.moments, whole[1].moments, atol=1e-5)
-
-
-def test_two_ray_workers_with_deepspeed_equal_one_process(ray_cluster, tiny_shards, tmp_path):
-    values = {"steps": 6, "run.checkpoint_every": 3, "optim.ema_decay": 0.9}
-    lines: list[str] = []
-    alone = train(tiny_shards, tmp_path / "alone", **values)
-    config = debug_config(tiny_shards, tmp_path / "two", **values).override(
-        {"run.engine": "deepspeed", "run.num_workers": 2, "run.threads_per_worker": 1}
-    )
-    result = fit(config, lines.append)
-    assert result.step == 6
-    assert result.metrics["loss"] == pytest.approx(alone[0].metrics["loss"], abs=1e-4)
-    assert same(CheckpointStore(config.output).latest().weights, alone[1].weights, atol=1e-4)
-    assert any("step 6/6" in line and "ETA" in line for line in lines)
-    assert "nothing to do" in (fit(config, lines.append), lines[-1])[1]
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good(tiny_shards, tmp_path):

@@ -1,4 +1,4 @@
-"""Schedule, averaging and the division of a batch."""
+"""Schedule and averaging."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from resyn.config.train import BatchSettings, OptimSettings
-from resyn.errors import UserError
-from resyn.training.data import BatchPlan, prefetch
+from resyn.config.train import OptimSettings
 from resyn.training.ema import WeightAverage
 from resyn.training.optim import learning_rate
 
@@ -42,30 +40,3 @@ def test_average_is_the_closed_form_and_buffers_follow():
         expected = decay * expected + (1 - decay) * net.weight.detach()
     assert torch.allclose(average.weights()["weight"], expected)
     assert torch.equal(average.weights()["running_mean"], net.running_mean)
-
-
-@pytest.mark.parametrize("world", [1, 2, 4])
-def test_a_batch_is_divided_without_rest(world):
-    settings = BatchSettings(batch_seconds=24, crop_seconds=1, micro_batch=5)
-    plan = BatchPlan.divide(settings, world)
-    assert plan.items == 24
-    assert plan.micro * plan.accumulation * world == 24
-    assert plan.micro <= 5
-
-
-def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(UserError, match=r"batch\.batch_seconds.*multiple of 5"):
-        BatchPlan.divide(BatchSettings(batch_seconds=8, crop_seconds=1, micro_batch=8), 5)
-
-
-def test_prefetch_keeps_order_and_raises_what_its_source_raised():
-    assert list(prefetch(iter(range(100)))) == list(range(100))
-
-    def broken():
-        yield 1
-        raise OSError("gone")
-
-    items = prefetch(broken())
-    assert next(items) == 1
-    with pytest.raises(OSError, match="gone"):
-        next(items)
