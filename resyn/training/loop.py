@@ -14,12 +14,13 @@ from torch import Tensor
 from resyn.config.train import TrainConfig
 from resyn.errors import RunError
 from resyn.randomness import SampleRandom
-from resyn.training.checkpoint import Checkpoint, CheckpointStore
+from resyn.training.checkpoint import Checkpoint, CheckpointStore, folder_name
 from resyn.training.data import BatchPlan, MicroBatch, TrainingData, prefetch, to_device
 from resyn.training.ema import WeightAverage
 from resyn.training.engine import Engine
+from resyn.training.finite import FiniteGuard
 from resyn.training.optim import learning_rate
-from resyn.training.validation import validate
+from resyn.training.validation import Listener, Validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class TrainResult:
     metrics: dict[str, float]
     checkpoint: str
     run_id: str | None = None
+    best: str | None = None
+    """URI of the best checkpoint, if one is marked."""
 
 
 class TrainingRun:
@@ -57,10 +60,19 @@ class TrainingRun:
         self.step = 0
         self.run_id: str | None = None
         self.metrics: dict[str, float] = {}
+        self.validated_step: int | None = None
         self.checkpoint = ""
+        self.listener: Listener | None = None
+        """What listens to validations; one rank is enough to have it."""
+        self._validator: Validator | None = None
+        self._guard = FiniteGuard(data, self.plan, engine, store.storage)
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
-        """Continue from `checkpoint`, whose weights the engine's network already has."""
+        """Continue from `checkpoint`, whose weights the engine's network already has.
+
+        Raises RunError when the ranks were given different ones.
+        """
+        self._agree(checkpoint.step if checkpoint is not None else 0)
         if checkpoint is None:
             return
         self.engine.load_moments(checkpoint.moments, checkpoint.step)
@@ -69,31 +81,62 @@ class TrainingRun:
         self.step = checkpoint.step
         self.run_id = checkpoint.state.get("mlflow_run_id")
         self.metrics = dict(checkpoint.state.get("metrics", {}))
-        self.checkpoint = self.store.uri(self.store.folders()[-1])
+        self.validated_step = checkpoint.state.get("validated_step")
+        self.checkpoint = self.store.uri(folder_name(checkpoint.step))
+
+    def _agree(self, step: int) -> None:
+        """A rank that could not read what others could fell back to an older checkpoint."""
+        if self.engine.world_size > 1:
+            ends = torch.tensor([step, -step], device=self.engine.device)
+            dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+            if int(ends[0]) != -int(ends[1]):
+                raise RunError(
+                    f"{self.config.output}: the workers read different checkpoints, of steps "
+                    f"{-int(ends[1])} and {int(ends[0])}; the same command tries again"
+                )
 
     def run(
         self,
         on_progress: Callable[[Progress], None],
         on_checkpoint: Callable[[int, Mapping[str, float]], None],
+        on_validation: Callable[[int, Mapping[str, float]], None] = lambda step, figures: None,
+        before_save: Callable[[], None] = lambda: None,
     ) -> TrainResult:
-        """Train to the last step. Raises RunError when the loss is no longer finite."""
+        """Train to the last step. Raises RunError when loss or weights are no longer finite.
+
+        `on_progress` and `on_validation` are told what was measured at that step alone,
+        `on_checkpoint` all that is known; `before_save` comes before a checkpoint is written.
+        """
         run = self.config.run
+        validate_every = run.validate_every or run.checkpoint_every
         steps = range(self.step, self.config.steps)
         clock, since = time.perf_counter(), self.step
         batches = prefetch(self.data.step(s, self.plan, self.engine.rank) for s in steps)
         for micro_batches in batches:
             sums = self.train_step(micro_batches)
-            last = self.step == self.config.steps
-            if self.step % run.log_every == 0 or last:
-                self.metrics |= self._reduce(sums)
+            self._guard.note(self.step, sums["loss"])
+            if any(map(self._due, (run.log_every, validate_every, run.checkpoint_every))):
+                self._guard.check_loss(self.checkpoint)
+            if self._due(run.log_every):
+                measured = self._reduce(sums)
+                self.metrics |= measured
                 elapsed = time.perf_counter() - clock
-                on_progress(self._progress(self.step - since, elapsed))
+                on_progress(self._progress(measured, self.step - since, elapsed))
                 clock, since = time.perf_counter(), self.step
-            if self.step % run.checkpoint_every == 0 or last:
+            if self._due(validate_every):
+                on_validation(self.step, self._validate())
+                clock, since = time.perf_counter(), self.step
+            if self._due(run.checkpoint_every):
+                before_save()
                 self._save()
                 on_checkpoint(self.step, self.metrics)
                 clock, since = time.perf_counter(), self.step
-        return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id)
+        best = self.store.best()
+        best = self.store.uri(best) if best else None
+        return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id, best)
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.steps
 
     def train_step(self, micro_batches: list[MicroBatch]) -> dict[str, Tensor]:
         """One optimiser step of this rank; loss and metrics as means over its items."""
@@ -114,36 +157,52 @@ class TrainingRun:
         return sums
 
     def _reduce(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """Means over ranks; a loss that is not finite ends the run before anything is saved."""
+        """Means over ranks."""
         values = torch.stack([value.float() for value in sums.values()])
         if self.engine.world_size > 1:
             dist.all_reduce(values)
             values /= self.engine.world_size
-        metrics = dict(zip(sums, values.tolist(), strict=True))
-        if not torch.isfinite(values).all():
-            raise RunError(
-                f"step {self.step}: the loss is {metrics['loss']}; the last good checkpoint is "
-                f"{self.checkpoint or 'none'}; lower optim.lr or raise optim.warmup_steps"
-            )
-        return metrics
+        return dict(zip(sums, values.tolist(), strict=True))
 
-    def _progress(self, steps: int, elapsed: float) -> Progress:
+    def _progress(self, measured: Mapping[str, float], steps: int, elapsed: float) -> Progress:
         rate = steps / max(elapsed, 1e-9)
         remaining = (self.config.steps - self.step) / max(rate, 1e-9)
         return Progress(
-            self.step, self.config.steps, dict(self.metrics), rate * self.plan.items, remaining
+            self.step, self.config.steps, dict(measured), rate * self.plan.items, remaining
         )
 
+    def _validate(self) -> dict[str, float]:
+        """`validation_…` of the weights that are to be used, `raw_validation_…` beside averaged.
+
+        Every rank runs the networks, which may be divided among them.
+        """
+        if self._validator is None:
+            held = self.data.validation()
+            if held is None:
+                return {}
+            spec = self.data.reader.spec
+            self._validator = Validator(self.method, held, spec, self.engine.device)
+            self._validator.listener = self.listener
+        networks = {"validation": self.engine.network}
+        if self.average is not None:
+            networks = {"validation": self.average.network, "raw_validation": self.engine.network}
+        figures = {
+            f"{kind}_{name}": value
+            for kind, network in networks.items()
+            for name, value in self._validator.measure(network).items()
+        }
+        self.metrics |= figures
+        self.validated_step = self.step
+        return figures
+
     def _save(self) -> None:
-        """Validate and commit a checkpoint. Gathering is collective; rank 0 writes."""
+        """Commit a checkpoint of finite weights. Gathering is collective; rank 0 writes."""
         weights, moments = self.engine.weights(), self.engine.moments()
-        network = self.average.network if self.average is not None else self.engine.network
-        held = self.data.validation()
-        if held is not None:
-            reader = self.data.reader
-            self.metrics |= validate(self.method, network, held, reader.spec, self.engine.device)
+        ema = self.average.weights() if self.average is not None else {}
+        for tensors in (weights, ema, moments):
+            # The loss was finite until now, so if these are not, this step has broken them.
+            self._guard.check_weights(self.step, tensors, self.checkpoint)
         if self.engine.rank == 0:
-            ema = self.average.weights() if self.average is not None else {}
             self.checkpoint = self.store.save(
                 Checkpoint(self._config(), self._state(), weights, ema, moments, self.data.space)
             )
@@ -169,4 +228,5 @@ class TrainingRun:
             "shard_fingerprint": self.data.reader.fingerprint,
             "mlflow_run_id": self.run_id,
             "metrics": self.metrics,
+            "validated_step": self.validated_step,
         }
