@@ -36,11 +36,14 @@ def main(arguments: Sequence[str]) -> None:
         return
     result = fit(config)
     print(f"checkpoint  {result.checkpoint}")
+    if result.best:
+        print(f"best        {result.best}")
     if config.tracking.register_as:
         from resyn.runtime.registry import register_model
 
+        best = config.tracking.register_checkpoint == "best"
         version = register_model(
-            result.checkpoint,
+            (result.best if best else None) or result.checkpoint,
             config.tracking.register_as,
             tracking_uri=config.tracking.uri,
             run_id=result.run_id,

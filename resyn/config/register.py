@@ -16,9 +16,9 @@ class RegisterConfig(Settings):
     name: str
     """Name in the registry, such as `resyn-sb`."""
     run: str | None = None
-    """Id of the MLflow run whose newest checkpoint is meant."""
+    """Id of the MLflow run whose newest checkpoint is meant; `ID@best` means its best."""
     model: str | None = None
-    """Or: the folder of a checkpoint or of a run."""
+    """Or: the folder of a checkpoint or of a run, whose newest is meant, or `FOLDER@best`."""
     alias: str | None = None
     """Alias to point at the version, such as `champion`."""
     if_better: str | None = None

@@ -103,6 +103,17 @@ class RunSettings(Settings):
     checkpoint_every: int = Field(default=1000, ge=1)
     """Steps between checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest checkpoints that are kept; the best one is kept beside them."""
+    best_metric: (
+        Literal["validation_latent_error", "validation_loss", "validation_estoi"] | None
+    ) = None
+    """What makes a checkpoint the best; None: the latent error, or the loss without latents."""
+    validate_every: int | None = Field(default=None, ge=1)
+    """Steps between validations; None: at every checkpoint. The last step is always validated."""
+    validation_utterances: int = Field(default=4, ge=0)
+    """Held-out crops whose ESTOI is measured in a validation, where the codec can be had."""
+    codec_weights: str | None = None
+    """Weights of the shards' codec, for that ESTOI; None: the codec's own."""
     log_every: int = Field(default=20, ge=1)
     max_failures: int = Field(default=8, ge=0)
     """Lost or failed workers before the run is given up; machines taken away by notice or by
@@ -131,6 +142,10 @@ class TrackingSettings(Settings):
     experiment: str = "resyn"
     register_as: str | None = None
     """Name of the registered model, if the result is to be registered."""
+    register_checkpoint: Literal["latest", "best"] = "latest"
+    """Which of the run's checkpoints is registered."""
+    system_metrics: bool = True
+    """Record use of CPU, memory, disk, network and GPUs of the first worker's machine."""
     parent_run_id: str | None = None
     """The sweep's run, for a trial."""
 

@@ -94,6 +94,11 @@ class CodecAutoencoder:
         )
         return LossOutput(total, {name: value.detach() for name, value in parts.items()})
 
+    def reconstruct(self, net: nn.Module, audio: Tensor) -> Tensor:
+        """Audio (B,1,S) through all levels and back, (B,1,S); S is a multiple of the hop."""
+        levels = torch.full((len(audio),), self.frame_codec_shape().num_codebooks)
+        return net(audio, levels.to(audio.device)).audio
+
     def _draw_levels(self, random: SampleRandom) -> Tensor:
         """Levels per item, (B,); 0 stands for z."""
         most = self.frame_codec_shape().num_codebooks

@@ -21,8 +21,8 @@ def resolve_model(uri: str, tracking_uri: str | None = None) -> str:
 
     `uri` is a checkpoint or the folder of a run, local or in an object store; `runs:/<run id>`
     for the newest checkpoint of an MLflow run, `runs:/<run id>/<name>` for a model or artifact of
-    it; or `models:/name@alias` and `models:/name/version`. Raises UserError that names what there
-    is.
+    it; or `models:/name@alias` and `models:/name/version`. Of a folder or a run, `@best` behind it
+    means the best checkpoint instead. Raises UserError that names what there is.
     """
     scheme, _, rest = uri.partition(":/")
     if scheme not in ("runs", "models"):
@@ -48,14 +48,18 @@ def resolve_model(uri: str, tracking_uri: str | None = None) -> str:
 
 
 def run_checkpoint(client: MlflowClient, run_id: str) -> str:
-    """URI of the newest checkpoint of a training run, found through its `output` parameter."""
+    """URI of a training run's newest checkpoint, found through its parameter `output`.
+
+    Of its best one for `<run_id>@best`.
+    """
+    run_id, at, which = run_id.partition("@")
     try:
         output = client.get_run(run_id).data.params.get("output")
     except MlflowException as error:
         raise UserError(f"run {run_id}: {str(error).splitlines()[0]}") from error
     if not output:
         raise UserError(f"run {run_id}: no training run of resyn (it has no parameter `output`)")
-    return latest_folder(output)
+    return latest_folder(f"{output}{at}{which}")
 
 
 # MLflow resolves `models:/` and `runs:/` through the process's current store, whatever it is told;

@@ -39,7 +39,8 @@ def promote(config: RegisterConfig, say: Callable[[str], None] = print) -> Regis
     if version is not None:
         say(f"{version.uri} is this checkpoint already")
     else:
-        version = register_model(checkpoint, config.name, tracking_uri=uri, run_id=config.run)
+        run_id = config.run.partition("@")[0] if config.run else None
+        version = register_model(checkpoint, config.name, tracking_uri=uri, run_id=run_id)
         say(f"registered {version.uri}")
     if config.alias and _may_have_alias(client, config, version, say):
         set_alias(config.name, config.alias, version.version, uri)

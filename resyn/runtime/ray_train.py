@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 
-from resyn.config.base import flatten
 from resyn.config.train import TrainConfig
+from resyn.errors import RunError
+from resyn.runtime.listening import estoi_listener
 from resyn.runtime.memory import keep_freed_memory
-from resyn.runtime.tracking import Tracker, prepare_store, source_tags, tracking_uri
+from resyn.runtime.recording import RunRecorder, tell_pending
+from resyn.runtime.tracking import prepare_store, tracking_uri
 from resyn.storage import open_storage
-from resyn.training.checkpoint import CheckpointStore, latest_folder, load_checkpoint
+from resyn.training.checkpoint import (
+    CheckpointStore,
+    folder_name,
+    latest_folder,
+    load_checkpoint,
+)
 from resyn.training.data import BatchPlan, TrainingData, open_shards
 from resyn.training.engine import Engine, TorchEngine
-from resyn.training.loop import Progress, TrainingRun, TrainResult
+from resyn.training.loop import TrainingRun, TrainResult
+from resyn.training.observer import Observer
 from resyn.training.plan import plan_training
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
@@ -31,6 +40,9 @@ def fit(config: TrainConfig, say: Say = print) -> TrainResult:
     plan = plan_training(config)
     if plan.complete:
         result = _finished(config)
+        config = _resolved(config)
+        if tell_pending(config, plan.reader, result.run_id):
+            say(f"MLflow has been told what was pending of {config.output}")
         say(f"nothing to do: {config.output} is complete at step {result.step}")
         return result
     config = _resolved(config)
@@ -49,8 +61,19 @@ def train_in_process(
 
     `on_metrics(step, metrics)` is called at every checkpoint.
     """
-    config = _resolved(config)
-    return train_rank(config, say, on_metrics)
+    return train_rank(_resolved(config), say, _Reporter(on_metrics))
+
+
+class _Reporter(Observer):
+    """Passes on the metrics of every checkpoint."""
+
+    def __init__(self, on_metrics: OnMetrics | None) -> None:
+        self.on_metrics = on_metrics
+
+    def checkpoint(self, step: int, metrics: Mapping[str, float]) -> None:
+        """See `Observer`."""
+        if self.on_metrics is not None:
+            self.on_metrics(step, metrics)
 
 
 def _resolved(config: TrainConfig) -> TrainConfig:
@@ -64,56 +87,54 @@ def _resolved(config: TrainConfig) -> TrainConfig:
 
 
 def _finished(config: TrainConfig) -> TrainResult:
-    store = CheckpointStore(config.output)
-    state = store.latest_state() or {}
-    checkpoint = store.uri(store.folders()[-1])
-    return TrainResult(state["step"], state["metrics"], checkpoint, state.get("mlflow_run_id"))
+    store = _store(config)
+    state = store.latest_state()
+    if state is None:
+        raise RunError(f"{config.output}: no checkpoint is left here; the same command starts anew")
+    best = store.mark_best()
+    return TrainResult(
+        state["step"],
+        state["metrics"],
+        store.uri(folder_name(state["step"])),
+        state.get("mlflow_run_id"),
+        store.uri(best) if best else None,
+    )
 
 
-def train_rank(
-    config: TrainConfig,
-    say: Say,
-    on_metrics: OnMetrics | None,
-    ends_soon: Callable[[], bool] = lambda: False,
-) -> TrainResult:
-    """One rank, from its shards to its last checkpoint. `ends_soon`: see `TrainingRun.run`."""
+def _store(config: TrainConfig) -> CheckpointStore:
+    return CheckpointStore(config.output, config.run.keep_checkpoints, config.run.best_metric)
+
+
+def train_rank(config: TrainConfig, say: Say, group: Observer) -> TrainResult:
+    """One rank, from its shards to its last checkpoint. `group` is what all ranks take part in."""
     keep_freed_memory()
     torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
     training = prepare_run(config)
     if training.engine.rank != 0:
-        quiet = on_metrics or (lambda step, metrics: None)
-        return training.run(lambda progress: None, quiet, ends_soon)
+        return training.run(group)
     name = config.typed_method.name
     if training.step:
         say(f"{name}: resuming at step {training.step}")
-    tracker = _start_tracker(config, training)
-
-    def on_progress(progress: Progress) -> None:
-        rate = {"examples_per_second": progress.examples_per_second}
-        tracker.metrics({**progress.metrics, **rate}, progress.step)
-        say(progress_line(name, progress))
-
-    def on_checkpoint(step: int, metrics: Mapping[str, float]) -> None:
-        tracker.metrics(metrics, step)
-        if on_metrics is not None:
-            on_metrics(step, metrics)
-
+    spec = training.data.reader.spec
+    training.listener, reason = estoi_listener(config, spec, training.engine.device)
+    if reason:
+        say(f"{name}: validations without ESTOI: {reason}")
+    recorder = RunRecorder(config, training, say, group)
     try:
-        result = training.run(on_progress, on_checkpoint, ends_soon)
+        result = training.run(recorder)
         for file, data in config.typed_method.exports(training.final_weights()).items():
             open_storage(config.output).write_bytes(file, data)
     except BaseException:
-        tracker.finish("FAILED")
+        recorder.close("FAILED")
         raise
-    tracker.finish()
-    return result
+    return replace(result, run_id=recorder.close())
 
 
 def prepare_run(config: TrainConfig) -> TrainingRun:
     """Data, network and engine, at the newest checkpoint, the given start or a random one."""
     data = TrainingData(config, open_shards(config))
-    store = CheckpointStore(config.output, config.run.keep_checkpoints)
+    store = _store(config)
     checkpoint = store.latest()
     network = config.typed_method.build_network(data.reader.spec, config.model)
     if checkpoint is not None:
@@ -144,36 +165,3 @@ def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
         )
     settings = deepspeed_settings(run, config.optim, batch.micro, batch.accumulation)
     return DeepSpeedEngine(network, config.optim, settings, run.use_gpu)
-
-
-def _start_tracker(config: TrainConfig, training: TrainingRun) -> Tracker:
-    """Open or continue the MLflow run; its id travels in the checkpoints."""
-    settings, reader = config.tracking, training.data.reader
-    spec = reader.spec
-    tags = {
-        **source_tags(),
-        "resyn.method": config.typed_method.name,
-        "resyn.shard_fingerprint": reader.fingerprint,
-        "resyn.codec": spec.name,
-        "resyn.codec_sha256": spec.weights_sha256,
-    }
-    tracker = Tracker(tracking_uri(settings.uri), settings.experiment)
-    training.run_id = tracker.start(
-        params=flatten(config.model_dump(mode="json", exclude={"tracking"})),
-        tags=tags,
-        run_id=training.run_id,
-        run_name=open_storage(config.output).root.rsplit("/", 1)[-1],
-        parent_run_id=settings.parent_run_id,
-    )
-    tracker.metrics(config.typed_method.report(), training.step)
-    return tracker
-
-
-def progress_line(name: str, progress: Progress) -> str:
-    """`sb  step 120/400  loss 0.812  14.2 examples/s  ETA 0:31`."""
-    figures = "  ".join(f"{key} {value:.4g}" for key, value in progress.metrics.items())
-    minutes, seconds = divmod(round(progress.eta_seconds), 60)
-    return (
-        f"{name}  step {progress.step}/{progress.total_steps}  {figures}  "
-        f"{progress.examples_per_second:.1f} examples/s  ETA {minutes}:{seconds:02d}"
-    )

@@ -3,56 +3,59 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
-from mlflow.utils.validation import (
-    MAX_PARAM_VAL_LENGTH,
-    MAX_PARAMS_TAGS_PER_BATCH,
-    MAX_TAG_VAL_LENGTH,
-)
 
 import resyn
-from resyn.runtime.tracking_store import (
-    OFF,
-    experiment_id,
-    open_client,
-    prepare_store,
-    tracking_uri,
-)
+from resyn.runtime.tracking_delivery import Delivery
+from resyn.runtime.tracking_journal import Journal, Record
+from resyn.runtime.tracking_run import Opening, TrackedRun
+from resyn.runtime.tracking_store import OFF, prepare_store, tracking_uri
+from resyn.storage import Storage
 
 __all__ = ["Tracker", "prepare_store", "source_tags", "tracking_uri"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which an unreachable server is left in peace, so that it cannot slow the steps.
-PAUSE_SECONDS = 60.0
+#: Seconds for a store to open a run, to take an artifact, and to take what is left at the end.
+OPEN_SECONDS, ARTIFACT_SECONDS, FINISH_SECONDS = 30.0, 600.0, 30.0
+#: Seconds for which a checkpoint waits for a store that is there.
+PERSIST_SECONDS = 5.0
+
+#: MLflow's client tries again for minutes before it says that a server is gone; here a thread
+#: tries again for as long as the run lasts, and wants to know soon.
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-Result = TypeVar("Result")
 
 
-@dataclass
 class Tracker:
     """One MLflow run at the store `uri` (see `tracking_uri`); "off" makes every call a no-op.
 
-    A store that fails is reported once, as a warning, and what it missed is lost.
+    Calls return at once: a thread tells the store. While it cannot be reached, which is reported
+    once, records are kept, with their true steps and times, and told when it is back: in memory,
+    and in files in the folder `pending`, if there is one, from where the next tracker of the same
+    run goes on.
     """
 
-    uri: str
-    experiment: str = "resyn"
-    run_id: str | None = field(default=None, init=False)
-    _client: MlflowClient | None = field(default=None, init=False)
-    _warned: bool = field(default=False, init=False)
-    _paused_until: float = field(default=0.0, init=False)
+    def __init__(self, uri: str, experiment: str = "resyn", pending: Storage | None = None) -> None:
+        self.uri, self.experiment = uri, experiment
+        self._journal = Journal(None if uri == OFF else pending)
+        self._run: TrackedRun | None = None
+        self._delivery: Delivery | None = None
+        self._impatient = self._ended = False
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id, once the store has opened it."""
+        return None if self._run is None else self._run.run_id
 
     def start(
         self,
@@ -62,73 +65,86 @@ class Tracker:
         run_id: str | None = None,
         run_name: str | None = None,
         parent_run_id: str | None = None,
+        key: str | None = None,
+        closed: bool = False,
     ) -> str | None:
-        """Open a run, or go on with `run_id` if the store has it. Returns the run's id.
+        """Open a run, or go on with `run_id`, else with the run `key`, if the store has them.
 
-        `params` are flat; on a continued run only new ones are added, since MLflow forbids
-        changes. `parent_run_id` files the run under a sweep.
+        Returns the run's id, None while the store cannot be reached. `params` are flat; on a
+        continued run only new ones are added, since MLflow forbids changes. `parent_run_id` files
+        the run under a sweep. `key` names a run whose every step is told once: what the store has
+        of a step is not told again by a process that repeats it. `closed` says that the run has
+        ended and that only what is pending is to be told.
         """
+        if self.uri == OFF:
+            return None
+        if self.uri.startswith("http") and _RETRIES not in os.environ:
+            os.environ[_RETRIES], self._impatient = "2", True
+        self._ended = closed and self._journal.holds("status")
+        if not closed:
+            self._journal.forget("status")
         parent = {MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}
-
-        def begin(client: MlflowClient) -> str:
-            known = _continue(client, run_id) if run_id else None
-            if known is None:
-                experiment = experiment_id(client, self.experiment)
-                run = client.create_run(experiment, run_name=run_name)
-                known, self.run_id = set(), run.info.run_id
-            else:
-                self.run_id = run_id
-            assert self.run_id is not None
-            _log_params(client, self.run_id, {k: v for k, v in params.items() if k not in known})
-            client.log_batch(self.run_id, tags=_tags({**tags, **parent}))
-            return self.run_id
-
-        return self._attempt(begin)
+        opening = Opening(
+            key or uuid.uuid4().hex, params, {**tags, **parent}, run_id, run_name, key is not None
+        )
+        self._run = TrackedRun(self.uri, self.experiment, opening)
+        self._delivery = Delivery(self._journal, self._run.write)
+        self._delivery.wait_open(OPEN_SECONDS)
+        return self.run_id
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record `values` at `step`."""
-        now = int(time.time() * 1000)
-        entries = [Metric(name, float(value), now, step) for name, value in values.items()]
-        self._on_run(lambda client, run_id: client.log_batch(run_id, metrics=entries))
+        now = _now()
+        self._send(*(Record("metric", k, float(v), step, now) for k, v in values.items()))
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set or replace tags of the run."""
-        self._on_run(lambda client, run_id: client.log_batch(run_id, tags=_tags(values)))
+        self._send(*(Record("tag", name, str(value)) for name, value in values.items()))
 
     def artifact(self, path: str | Path, folder: str | None = None) -> None:
-        """Store a local file, or a folder with all in it, under `folder` of the run."""
-        path = Path(path)
+        """Store a local file, or a folder with all in it, under `folder` of the run.
 
-        def store(client: MlflowClient, run_id: str) -> None:
-            log_one = client.log_artifacts if path.is_dir() else client.log_artifact
-            log_one(run_id, str(path), folder)
+        Waits for it, unless the store cannot be reached; then the path must last until it can.
+        """
+        self._send(Record("artifact", str(path), folder or ""))
+        self.flush(ARTIFACT_SECONDS)
 
-        self._on_run(store)
+    def flush(self, seconds: float = FINISH_SECONDS) -> bool:
+        """Wait until the store has everything; False when the time is up or it is out of reach."""
+        return self._delivery is None or self._delivery.flush(seconds)
+
+    def persist(self) -> None:
+        """See that everything recorded so far outlives this process."""
+        if self._delivery is not None and not self._delivery.flush(PERSIST_SECONDS):
+            self._journal.persist()
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """Close the run."""
-        self._paused_until = 0.0
-        self._on_run(lambda client, run_id: client.set_terminated(run_id, status))
+        """Close the run, unless its end is among what was pending; what cannot be told is kept."""
+        delivery = self._delivery
+        if delivery is None:
+            return
+        if not self._ended:
+            self._send(Record("status", "", status, time=_now()))
+        if not delivery.flush(FINISH_SECONDS, patient=True):
+            self._journal.persist()
+            place = self._journal.place
+            kept = (
+                f"the rest waits in {place} for the same command" if place else "the rest is lost"
+            )
+            log.warning("MLflow could not be told everything about this run; %s", kept)
+        delivery.stop()
+        if self._impatient:
+            os.environ.pop(_RETRIES, None)
+        self._delivery = None
 
-    def _on_run(self, action: Callable[[MlflowClient, str], object]) -> None:
-        run_id = self.run_id
-        if run_id is not None:
-            self._attempt(lambda client: action(client, run_id))
+    def _send(self, *records: Record) -> None:
+        if self._delivery is not None:
+            self._delivery.send(records)
 
-    def _attempt(self, action: Callable[[MlflowClient], Result]) -> Result | None:
-        if self.uri == OFF or time.monotonic() < self._paused_until:
-            return None
-        try:
-            self._client = self._client or open_client(self.uri)
-            return action(self._client)
-        except Exception as error:  # Whatever it is, a record is not worth a training run.
-            if self.uri.startswith("http"):
-                self._paused_until = time.monotonic() + PAUSE_SECONDS
-            if not self._warned:
-                cause = (str(error).splitlines() or [type(error).__name__])[0]
-                log.warning("MLflow does not record (%s); the run goes on without", cause)
-            self._warned = True
-            return None
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def source_tags() -> dict[str, str]:
@@ -143,25 +159,3 @@ def source_tags() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         return tags
     return {**tags, MLFLOW_GIT_COMMIT: revision.stdout.strip()}
-
-
-def _continue(client: MlflowClient, run_id: str) -> set[str] | None:
-    """Reopen a run and return the names of its parameters; None when the store lacks it."""
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    client.update_run(run_id, status="RUNNING")
-    return set(run.data.params)
-
-
-def _log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
-    entries = [Param(key, str(value)[:MAX_PARAM_VAL_LENGTH]) for key, value in params.items()]
-    for start in range(0, len(entries), MAX_PARAMS_TAGS_PER_BATCH):
-        client.log_batch(run_id, params=entries[start : start + MAX_PARAMS_TAGS_PER_BATCH])
-
-
-def _tags(values: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(key, str(value)[:MAX_TAG_VAL_LENGTH]) for key, value in values.items()]

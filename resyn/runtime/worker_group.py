@@ -17,6 +17,7 @@ from resyn.errors import RunError, UserError
 from resyn.runtime.progress import progress_board
 from resyn.runtime.ray_cluster import ensure_ray
 from resyn.runtime.worker_watch import WorkerWatch, error_line
+from resyn.training.observer import Observer
 
 #: Ray's name for how long one attempt at starting a group may wait for its machines.
 _START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
@@ -107,11 +108,22 @@ def _work(arguments: dict[str, Any]) -> None:
     def say(line: str) -> None:
         board.push.remote(line)
 
-    def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
-        # A barrier: every rank reports at every checkpoint.
+    train_rank(config, say, _Group(PreemptionNotice(say)))
+
+
+class _Group(Observer):
+    """What Ray Train wants to hear of every rank, and tells it."""
+
+    def __init__(self, notice: PreemptionNotice) -> None:
+        self.notice = notice
+
+    def checkpoint(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A barrier: every rank reports at every checkpoint."""
         ray.train.report({"step": step, **metrics})
 
-    train_rank(config, say, on_metrics, PreemptionNotice(say))
+    def ends_soon(self) -> bool:
+        """See `PreemptionNotice`."""
+        return self.notice()
 
 
 class PreemptionNotice:

@@ -1,154 +1,173 @@
-"""Checkpoints: a folder of safetensors and JSON, independent of world size and engine.
-
-`config.json`, `model.safetensors`, `ema.safetensors` (if averaged), `optimizer.safetensors`,
-`latent_space.safetensors` (for latents), and last `state.json`, which holds the digests of all
-others: a folder without it was never committed.
-"""
+"""The checkpoints of a run: the newest ones and the best, whatever happens while one is written."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-from safetensors.torch import load, save
-from torch import Tensor
-
 from resyn.errors import UserError
-from resyn.storage import Storage, open_storage
-from resyn.types import LatentSpace
+from resyn.storage import open_storage
+from resyn.storage_faults import explained, failure_cause
+from resyn.training.best import BEST, best_of
+from resyn.training.checkpoint_folder import (
+    STATE,
+    Checkpoint,
+    check_sizes,
+    folder_name,
+    load_checkpoint,
+    read_state,
+    read_verified,
+    save_checkpoint,
+)
 
-STATE = "state.json"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything a run needs to go on, and a model needs to be used."""
-
-    config: Mapping[str, Any]
-    """`method`, `model`, `codec` (its spec), `train` (the whole settings)."""
-    state: Mapping[str, Any]
-    """`step`, `examples`, `seed`, `recipe`, `shard_fingerprint`, `mlflow_run_id`, `metrics`."""
-    weights: dict[str, Tensor]
-    ema: dict[str, Tensor] = field(default_factory=dict)
-    moments: dict[str, Tensor] = field(default_factory=dict)
-    space: LatentSpace | None = None
-
-    @property
-    def step(self) -> int:
-        """Optimiser steps taken."""
-        return int(self.state["step"])
-
-
-def folder_name(step: int) -> str:
-    """Sortable name of a step's folder."""
-    return f"step-{step:08d}"
-
-
-def save_checkpoint(folder: Storage, checkpoint: Checkpoint) -> None:
-    """Write into `folder`, the commit record last. An older attempt there is overwritten."""
-    files = {"config.json": (json.dumps(checkpoint.config, indent=2) + "\n").encode()}
-    tensors = {
-        "model.safetensors": checkpoint.weights,
-        "ema.safetensors": checkpoint.ema,
-        "optimizer.safetensors": checkpoint.moments,
-        "latent_space.safetensors": _space_tensors(checkpoint.space),
-    }
-    for name, values in tensors.items():
-        if values:
-            files[name] = save({key: value.contiguous() for key, value in values.items()})
-    folder.remove(STATE)
-    for name, data in files.items():
-        folder.write_bytes(name, data)
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    folder.write_json(STATE, {**checkpoint.state, "sha256": digests})
-
-
-def load_checkpoint(folder: Storage, *, optimizer: bool = True) -> Checkpoint:
-    """Read and verify a folder. Raises UserError that names the file at fault.
-
-    With `optimizer` False the moments are left out, and may be missing.
-    """
-    if not folder.exists(STATE):
-        raise UserError(f"{folder.uri}: no {STATE}, so no complete checkpoint; name another folder")
-    state = folder.read_json(STATE)
-    files: dict[str, bytes] = {}
-    for name, digest in state["sha256"].items():
-        if name == "optimizer.safetensors" and not optimizer:
-            continue
-        if not folder.exists(name):
-            raise UserError(f"{folder.uri}/{name}: missing from the checkpoint; use another one")
-        files[name] = folder.read_bytes(name)
-        if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise UserError(f"{folder.uri}/{name}: its digest differs from {STATE}; it is damaged")
-    tensors = {name: load(data) for name, data in files.items() if name.endswith(".safetensors")}
-    space = tensors.get("latent_space.safetensors")
-    return Checkpoint(
-        config=json.loads(files["config.json"]),
-        state=state,
-        weights=tensors["model.safetensors"],
-        ema=tensors.get("ema.safetensors", {}),
-        moments=tensors.get("optimizer.safetensors", {}),
-        space=LatentSpace(**space) if space else None,
-    )
-
-
-def _space_tensors(space: LatentSpace | None) -> dict[str, Tensor]:
-    if space is None:
-        return {}
-    return {"codebooks": space.codebooks, "mean": space.mean, "std": space.std}
+__all__ = [
+    "STATE",
+    "Checkpoint",
+    "CheckpointStore",
+    "folder_name",
+    "latest_folder",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 
 class CheckpointStore:
-    """The checkpoints of one run, below `<output>/checkpoints`."""
+    """The checkpoints of one run, below `<output>/checkpoints`: the newest, and the best.
 
-    def __init__(self, output: str, keep: int = 2) -> None:
+    The best is what `best_of` makes of the commit records there. It is never deleted before a
+    better one is committed, so a writer that dies before it has marked a new best does no harm:
+    the next one to look finds it.
+    """
+
+    def __init__(self, output: str, keep: int = 2, best_metric: str | None = None) -> None:
         self.storage = open_storage(output).at("checkpoints")
         self.keep = keep
+        self.best_metric = best_metric
+        self._damaged: set[str] = set()
 
     def folders(self) -> list[str]:
         """Committed folders, oldest first."""
-        return [n for n in self.storage.names() if self.storage.exists(f"{n}/{STATE}")]
+        return [n for n in self._candidates() if self.storage.exists(f"{n}/{STATE}")]
 
     def uri(self, name: str) -> str:
         """The URI of a folder."""
         return self.storage.at(name).uri
 
-    def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that verifies; a damaged one is passed over with a warning."""
-        for name in reversed(self.folders()):
+    def sound(self) -> dict[str, dict[str, Any]]:
+        """Commit records by folder, oldest first, of those with all their files in full size."""
+        found = {}
+        for name in self.folders():
+            if name in self._damaged:
+                continue
             try:
-                return load_checkpoint(self.storage.at(name))
+                found[name] = read_state(self.storage.at(name))
+                check_sizes(self.storage.at(name), found[name])
             except UserError as error:
-                warnings.warn(f"{error}; falling back to the one before", stacklevel=2)
+                found.pop(name, None)
+                self._pass_over(name, error)
+        return found
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint that verifies; a damaged one is passed over with a warning.
+
+        Raises RunError when the storage cannot be read.
+        """
+        with explained(self.storage.uri):
+            for name in reversed(self.sound()):
+                try:
+                    return load_checkpoint(self.storage.at(name))
+                except UserError as error:
+                    self._pass_over(name, error)
         return None
 
-    def latest_state(self) -> dict[str, Any] | None:
-        """The commit record of the newest folder, without its tensors."""
-        folders = self.folders()
-        return self.storage.read_json(f"{folders[-1]}/{STATE}") if folders else None
+    def latest_state(self, verify: bool = False) -> dict[str, Any] | None:
+        """The commit record of the newest sound checkpoint, without its tensors.
+
+        Sound means: no file is missing or of a wrong size. With `verify` every byte is read.
+        """
+        with explained(self.storage.uri):
+            for name, state in reversed(self.sound().items()):
+                try:
+                    for file in state["sha256"] if verify else ():
+                        read_verified(self.storage.at(name), file, state)
+                    return state
+                except UserError as error:
+                    self._pass_over(name, error)
+        return None
 
     def save(self, checkpoint: Checkpoint) -> str:
-        """Commit a checkpoint, drop those beyond `keep`, and return its URI."""
+        """Commit a checkpoint, mark the best, drop what is not kept; returns the URI.
+
+        Raises RunError when the storage refuses; what was there before is then untouched.
+        """
         name = folder_name(checkpoint.step)
-        save_checkpoint(self.storage.at(name), checkpoint)
-        for old in self.folders()[: -self.keep]:
-            self.storage.remove(old)
+        with explained(self.uri(name)):
+            save_checkpoint(self.storage.at(name), checkpoint)
+            self._damaged.discard(name)
+            best = self.mark_best()
+        self._prune(name, best)
         return self.uri(name)
+
+    def mark_best(self) -> str | None:
+        """Write `best.json` where it is not right, and return the name of the best folder."""
+        best = best_of(self.sound(), self.best_metric)
+        if best is None:
+            return None
+        mark = asdict(best)
+        if not self.storage.exists(BEST) or self._mark() != mark:
+            self.storage.write_json(BEST, mark)
+        return best.checkpoint
+
+    def best(self) -> str | None:
+        """Name of the folder that is marked as the best."""
+        mark = self._mark() if self.storage.exists(BEST) else {}
+        name = mark.get("checkpoint")
+        return name if name and self.storage.exists(f"{name}/{STATE}") else None
+
+    def _mark(self) -> dict[str, Any]:
+        try:
+            mark = self.storage.read_json(BEST)
+        except ValueError:
+            return {}
+        return mark if isinstance(mark, dict) else {}
+
+    def _candidates(self) -> list[str]:
+        return [name for name in self.storage.names() if name.startswith("step-")]
+
+    def _pass_over(self, name: str, error: UserError) -> None:
+        self._damaged.add(name)
+        warnings.warn(f"{error}; falling back to the one before", stacklevel=4)
+
+    def _prune(self, newest: str, best: str | None) -> None:
+        """Drop what is older than the newest `keep`, damaged or was never committed."""
+        good = [name for name in self.folders() if name not in self._damaged]
+        kept = {*good[-self.keep :], newest, best}
+        try:
+            for name in self._candidates():
+                if name not in kept:
+                    self.storage.remove(f"{name}/{STATE}")  # First, so that no half is committed.
+                    self.storage.remove(name)
+        except OSError as error:
+            where = self.storage.uri
+            warnings.warn(f"{where}: old checkpoints stay: {failure_cause(error)}", stacklevel=3)
 
 
 def latest_folder(uri: str) -> str:
-    """`uri` itself when it is a checkpoint, else the newest one of the run that lies there.
+    """`uri` itself when it is a checkpoint, else the newest sound one of the run that lies there.
 
-    Raises UserError when neither holds.
+    `<run>@best` is the best one. Raises UserError when there is none.
     """
     if open_storage(uri).exists(STATE):
         return uri
+    run, at, which = uri.rpartition("@")
+    if at and which == "best":
+        best = CheckpointStore(run).best()
+        if best is None:
+            raise UserError(f"{uri}: none of this run's checkpoints is marked as best; drop @best")
+        return CheckpointStore(run).uri(best)
     store = CheckpointStore(uri)
-    folders = store.folders()
-    if not folders:
+    names = list(store.sound())
+    if not names:
         raise UserError(f"{uri}: no checkpoint here; give a run's folder or a checkpoint's")
-    return store.uri(folders[-1])
+    return store.uri(names[-1])

@@ -137,6 +137,12 @@ class TrainingData:
             weights[: len(examples)] = plan.places / plan.items
         return MicroBatch(self._load(crops), seeds, weights)
 
+    def utt_ids(self, step: int, plan: BatchPlan) -> list[str]:
+        """The segments of all ranks' examples at `step`, in order."""
+        examples = range(step * plan.items, (step + 1) * plan.items)
+        segments = [self.kept[self.sampler.crop(example).segment] for example in examples]
+        return [self.reader.segments[index].utt_id for index in segments]
+
     def validation(self) -> MicroBatch | None:
         """The first frames of up to sixteen held-out segments; None when there is none."""
         held = self.held[:VALIDATION_CROPS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,23 +15,14 @@ from resyn.config.train import TrainConfig
 from resyn.errors import RunError
 from resyn.randomness import SampleRandom
 from resyn.training.ahead import load_ahead
-from resyn.training.checkpoint import Checkpoint, CheckpointStore
+from resyn.training.checkpoint import Checkpoint, CheckpointStore, folder_name
 from resyn.training.data import BatchPlan, MicroBatch, TrainingData, to_device
 from resyn.training.ema import WeightAverage
 from resyn.training.engine import Engine
+from resyn.training.finite import FiniteGuard
+from resyn.training.observer import Observer, Progress
 from resyn.training.optim import learning_rate
-from resyn.training.validation import validate
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One line for the terminal and for tracking."""
-
-    step: int
-    total_steps: int
-    metrics: Mapping[str, float]
-    examples_per_second: float
-    eta_seconds: float
+from resyn.training.validation import Listener, Validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +33,8 @@ class TrainResult:
     metrics: dict[str, float]
     checkpoint: str
     run_id: str | None = None
+    best: str | None = None
+    """URI of the best checkpoint, if one is marked."""
 
 
 class TrainingRun:
@@ -58,10 +51,19 @@ class TrainingRun:
         self.step = 0
         self.run_id: str | None = None
         self.metrics: dict[str, float] = {}
+        self.validated_step: int | None = None
         self.checkpoint = ""
+        self.listener: Listener | None = None
+        """What listens to validations; one rank is enough to have it."""
+        self._validator: Validator | None = None
+        self._guard = FiniteGuard(data, self.plan, engine, store.storage)
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
-        """Continue from `checkpoint`, whose weights the engine's network already has."""
+        """Continue from `checkpoint`, whose weights the engine's network already has.
+
+        Raises RunError when the ranks were given different ones.
+        """
+        self._agree(checkpoint.step if checkpoint is not None else 0)
         if checkpoint is None:
             return
         self.engine.load_moments(checkpoint.moments, checkpoint.step)
@@ -70,36 +72,53 @@ class TrainingRun:
         self.step = checkpoint.step
         self.run_id = checkpoint.state.get("mlflow_run_id")
         self.metrics = dict(checkpoint.state.get("metrics", {}))
-        self.checkpoint = self.store.uri(self.store.folders()[-1])
+        self.validated_step = checkpoint.state.get("validated_step")
+        self.checkpoint = self.store.uri(folder_name(checkpoint.step))
 
-    def run(
-        self,
-        on_progress: Callable[[Progress], None],
-        on_checkpoint: Callable[[int, Mapping[str, float]], None],
-        ends_soon: Callable[[], bool] = lambda: False,
-    ) -> TrainResult:
-        """Train to the last step. Raises RunError when the loss is no longer finite.
+    def _agree(self, step: int) -> None:
+        """A rank that could not read what others could fell back to an older checkpoint."""
+        if self.engine.world_size > 1:
+            ends = torch.tensor([step, -step], device=self.engine.device)
+            dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+            if int(ends[0]) != -int(ends[1]):
+                raise RunError(
+                    f"{self.config.output}: the workers read different checkpoints, of steps "
+                    f"{-int(ends[1])} and {int(ends[0])}; the same command tries again"
+                )
 
-        `ends_soon` is asked whenever metrics are due, on every rank; True, which all ranks must
-        answer alike, takes a checkpoint at once.
-        """
+    def run(self, observer: Observer) -> TrainResult:
+        """Train to the last step. Raises RunError when loss or weights are no longer finite."""
         run = self.config.run
+        validate_every = run.validate_every or run.checkpoint_every
         steps = range(self.step, self.config.steps)
         clock, since = time.perf_counter(), self.step
         for micro_batches in load_ahead(self._load, steps, run.load_ahead, run.load_ahead):
             sums = self.train_step(micro_batches)
-            last, urgent = self.step == self.config.steps, False
-            if self.step % run.log_every == 0 or last:
-                self.metrics |= self._reduce(sums)
+            self._guard.note(self.step, sums["loss"])
+            if any(map(self._due, (run.log_every, validate_every, run.checkpoint_every))):
+                self._guard.check_loss(self.checkpoint)
+            urgent = False
+            if self._due(run.log_every):
+                measured = self._reduce(sums)
+                self.metrics |= measured
                 elapsed = time.perf_counter() - clock
-                on_progress(self._progress(self.step - since, elapsed))
+                observer.progress(self._progress(measured, self.step - since, elapsed))
                 clock, since = time.perf_counter(), self.step
-                urgent = not last and ends_soon()
-            if self.step % run.checkpoint_every == 0 or last or urgent:
+                urgent = observer.ends_soon()
+            if self._due(validate_every):
+                observer.validation(self.step, self._validate())
+                clock, since = time.perf_counter(), self.step
+            if self._due(run.checkpoint_every) or urgent:
+                observer.before_save()
                 self._save()
-                on_checkpoint(self.step, self.metrics)
+                observer.checkpoint(self.step, self.metrics)
                 clock, since = time.perf_counter(), self.step
-        return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id)
+        best = self.store.best()
+        best = self.store.uri(best) if best else None
+        return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id, best)
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.steps
 
     def _load(self, step: int) -> list[MicroBatch]:
         return self.data.step(step, self.plan, self.engine.rank)
@@ -125,36 +144,52 @@ class TrainingRun:
         return sums
 
     def _reduce(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """Means over ranks; a loss that is not finite ends the run before anything is saved."""
+        """Means over ranks."""
         values = torch.stack([value.float() for value in sums.values()])
         if self.engine.world_size > 1:
             dist.all_reduce(values)
             values /= self.engine.world_size
-        metrics = dict(zip(sums, values.tolist(), strict=True))
-        if not torch.isfinite(values).all():
-            raise RunError(
-                f"step {self.step}: the loss is {metrics['loss']}; the last good checkpoint is "
-                f"{self.checkpoint or 'none'}; lower optim.lr or raise optim.warmup_steps"
-            )
-        return metrics
+        return dict(zip(sums, values.tolist(), strict=True))
 
-    def _progress(self, steps: int, elapsed: float) -> Progress:
+    def _progress(self, measured: Mapping[str, float], steps: int, elapsed: float) -> Progress:
         rate = steps / max(elapsed, 1e-9)
         remaining = (self.config.steps - self.step) / max(rate, 1e-9)
         return Progress(
-            self.step, self.config.steps, dict(self.metrics), rate * self.plan.items, remaining
+            self.step, self.config.steps, dict(measured), rate * self.plan.items, remaining
         )
 
+    def _validate(self) -> dict[str, float]:
+        """`validation_…` of the weights that are to be used, `raw_validation_…` beside averaged.
+
+        Every rank runs the networks, which may be divided among them.
+        """
+        if self._validator is None:
+            held = self.data.validation()
+            if held is None:
+                return {}
+            spec = self.data.reader.spec
+            self._validator = Validator(self.method, held, spec, self.engine.device)
+            self._validator.listener = self.listener
+        networks = {"validation": self.engine.network}
+        if self.average is not None:
+            networks = {"validation": self.average.network, "raw_validation": self.engine.network}
+        figures = {
+            f"{kind}_{name}": value
+            for kind, network in networks.items()
+            for name, value in self._validator.measure(network).items()
+        }
+        self.metrics |= figures
+        self.validated_step = self.step
+        return figures
+
     def _save(self) -> None:
-        """Validate and commit a checkpoint. Gathering is collective; rank 0 writes."""
+        """Commit a checkpoint of finite weights. Gathering is collective; rank 0 writes."""
         weights, moments = self.engine.weights(), self.engine.moments()
-        network = self.average.network if self.average is not None else self.engine.network
-        held = self.data.validation()
-        if held is not None:
-            reader = self.data.reader
-            self.metrics |= validate(self.method, network, held, reader.spec, self.engine.device)
+        ema = self.average.weights() if self.average is not None else {}
+        for tensors in (weights, ema, moments):
+            # The loss was finite until now, so if these are not, this step has broken them.
+            self._guard.check_weights(self.step, tensors, self.checkpoint)
         if self.engine.rank == 0:
-            ema = self.average.weights() if self.average is not None else {}
             self.checkpoint = self.store.save(
                 Checkpoint(self._config(), self._state(), weights, ema, moments, self.data.space)
             )
@@ -180,4 +215,5 @@ class TrainingRun:
             "shard_fingerprint": self.data.reader.fingerprint,
             "mlflow_run_id": self.run_id,
             "metrics": self.metrics,
+            "validated_step": self.validated_step,
         }

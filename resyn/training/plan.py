@@ -12,7 +12,7 @@ from resyn.config.train import TrainConfig
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.storage import open_storage
-from resyn.training.checkpoint import CheckpointStore, latest_folder
+from resyn.training.checkpoint import CheckpointStore, folder_name, latest_folder
 from resyn.training.data import BatchPlan
 
 
@@ -115,11 +115,14 @@ def _done(config: TrainConfig, reader: ShardReader) -> int:
     """Steps that the output already holds, after a check that they are of this run."""
     store = CheckpointStore(config.output)
     state = store.latest_state()
+    if state is not None and state["step"] >= config.steps:
+        # Training will not look at it again, so a damaged end would pass for the end.
+        state = store.latest_state(verify=True)
     if state is None:
         return 0
     remedy = "choose another --output or delete it"
     if state["recipe"] != config.recipe():
-        written = store.storage.read_json(f"{store.folders()[-1]}/config.json")["train"]
+        written = store.storage.read_json(f"{folder_name(state['step'])}/config.json")["train"]
         changes = difference(written, config.model_dump(mode="json"))
         raise UserError(f"{config.output}: holds a run with other settings ({changes}); {remedy}")
     if state["shard_fingerprint"] != reader.fingerprint:

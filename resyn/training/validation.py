@@ -1,37 +1,115 @@
-"""Loss and latent error on held-out crops."""
+"""Loss, latent error and how alike it sounds, on held-out crops."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from resyn.codec.base import CodecSpec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resyn.codec.base import Codec, CodecSpec
 from resyn.methods import Method, ResynthesisMethod
 from resyn.methods.base import masked_mean
+from resyn.methods.codec_autoencoder import CodecAutoencoder
 from resyn.randomness import SampleRandom
 from resyn.training.data import MicroBatch, to_device
-from resyn.types import LatentBatch
+from resyn.types import AudioBatch, LatentBatch
+
+#: Compares a reference with an estimate, both (S,) float32, at a rate in Hz; None: no value.
+Score = Callable[[np.ndarray, np.ndarray, int], float | None]
 
 
-@torch.no_grad()
-def validate(
-    method: Method, network: nn.Module, held: MicroBatch, spec: CodecSpec, device: torch.device
-) -> dict[str, float]:
-    """`validation_loss`, and for resynthesis `validation_latent_error` at the default NFE.
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Hears the first `utterances` held-out crops: `score` is a figure called `name`.
 
-    The latent error is the mean square of normalised latents: comparable between methods and
-    between bridges, which the loss is not.
+    `codec` decodes latents; None where the method makes audio itself.
     """
-    training = network.training
-    network.eval()
-    batch = to_device(held.batch, device)
-    output = method.loss(network, batch, SampleRandom(held.seeds, device))
-    metrics = {"validation_loss": float(output.per_item.mean())}
-    if isinstance(method, ResynthesisMethod) and isinstance(batch, LatentBatch):
-        cond = batch.condition(method.num_coarse)
-        random = SampleRandom(held.seeds, device)
-        latents = method.resynthesize(network, cond, method.default_nfe(spec), random)
-        error = (batch.space.normalise(latents) - batch.x0).square().mean(-1)
-        metrics["validation_latent_error"] = float(masked_mean(error, batch.mask).mean())
-    network.train(training)
-    return metrics
+
+    name: str
+    score: Score
+    utterances: int
+    codec: Codec | None = None
+
+
+class Validator:
+    """The same figures for any weights of one method, on the same crops with the same noise.
+
+    `listener`, if one is given, costs decoding; one rank is enough to have it.
+    """
+
+    def __init__(
+        self, method: Method, held: MicroBatch, spec: CodecSpec, device: torch.device
+    ) -> None:
+        self.method, self.spec, self.device = method, spec, device
+        self.batch = to_device(held.batch, device)
+        self.seeds = held.seeds
+        self.listener: Listener | None = None
+        self._reference: list[np.ndarray] | None = None
+
+    @torch.no_grad()
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """`loss`, and for resynthesis `latent_error` at the default NFE; what the listener hears.
+
+        The latent error is the mean square of normalised latents: comparable between methods and
+        between bridges, which the loss is not. The listener's reference is what the codec makes of
+        the true z, or, where the method is a codec, the audio.
+        """
+        training = network.training
+        network.eval()
+        output = self.method.loss(network, self.batch, self._random())
+        figures = {"loss": float(output.per_item.mean())}
+        latents = self._latents(network)
+        if latents is not None:
+            assert isinstance(self.batch, LatentBatch)
+            error = (self.batch.space.normalise(latents) - self.batch.x0).square().mean(-1)
+            figures["latent_error"] = float(masked_mean(error, self.batch.mask).mean())
+        figures |= self._listen(network, latents)
+        network.train(training)
+        return figures
+
+    def _random(self) -> SampleRandom:
+        return SampleRandom(self.seeds, self.device)
+
+    def _latents(self, network: nn.Module) -> Tensor | None:
+        if not isinstance(self.method, ResynthesisMethod):
+            return None
+        if not isinstance(self.batch, LatentBatch):
+            return None
+        cond = self.batch.condition(self.method.num_coarse)
+        nfe = self.method.default_nfe(self.spec)
+        return self.method.resynthesize(network, cond, nfe, self._random())
+
+    def _listen(self, network: nn.Module, latents: Tensor | None) -> dict[str, float]:
+        listener = self.listener
+        if listener is None:
+            return {}
+        count = listener.utterances
+        if isinstance(self.batch, LatentBatch):
+            truth, made = self.batch.z[:count], latents
+        elif isinstance(self.method, CodecAutoencoder):
+            truth = self.batch.audio[:count]
+            made = self.method.reconstruct(network, truth)
+        else:
+            return {}
+        if made is None:
+            return {}
+        if self._reference is None:
+            self._reference = self._audio(listener, truth)
+        pairs = zip(self._reference, self._audio(listener, made[:count]), strict=True)
+        rate = self.spec.sample_rate
+        scores = [listener.score(reference, estimate, rate) for reference, estimate in pairs]
+        known = [score for score in scores if score is not None]
+        return {listener.name: sum(known) / len(known)} if known else {}
+
+    def _audio(self, listener: Listener, signal: Tensor) -> list[np.ndarray]:
+        """Latents (B,T,D) decoded, or audio (B,1,S) as it is; each item (S,) in its own length."""
+        if isinstance(self.batch, AudioBatch):
+            return list(signal[:, 0].float().cpu().numpy())
+        assert listener.codec is not None
+        audio = listener.codec.decode(signal)[:, 0].float().cpu().numpy()
+        mask = self.batch.mask
+        own = [signal.shape[1]] * len(audio) if mask is None else mask[: len(audio)].sum(1).tolist()
+        return [row[: frames * self.spec.hop] for row, frames in zip(audio, own, strict=True)]
