@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,14 +14,17 @@ from resyn.config.base import flatten
 from resyn.config.train import TrainConfig
 from resyn.data.shards import ShardReader
 from resyn.errors import RunError
+from resyn.runtime.engines import build_engine, with_measured_batch
 from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.tracking import Tracker, prepare_store, source_tags, tracking_uri
 from resyn.storage import open_storage
 from resyn.training.checkpoint import CheckpointStore, latest_folder, load_checkpoint
-from resyn.training.data import BatchPlan, TrainingData
-from resyn.training.engine import Engine, TorchEngine
+from resyn.training.data import TrainingData
 from resyn.training.loop import Progress, TrainingRun, TrainResult
 from resyn.training.plan import plan_training
+from resyn.training.profile import StepProfiler
+from resyn.training.speed import in_words
+from resyn.training.zero import zero_settings
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 Say = Callable[[str], None]
@@ -54,13 +58,16 @@ def train_in_process(
 
 
 def _resolved(config: TrainConfig) -> TrainConfig:
-    """Absolute places, because workers run elsewhere, and a tracking store that exists."""
+    """Nothing that lies on this machine alone, since workers run elsewhere; a tracking store."""
     uri = tracking_uri(config.tracking.uri)
     prepare_store(uri)
     named = [name for name in ("shards", "output", "init_from") if getattr(config, name)]
     places = {name: open_storage(getattr(config, name)).uri for name in named}
     tracking = config.tracking.model_copy(update={"uri": uri})
-    return config.model_copy(update={**places, "tracking": tracking})
+    run = config.run
+    if run.deepspeed_config is not None:
+        run = run.model_copy(update={"deepspeed_config": zero_settings(run)})
+    return config.model_copy(update={**places, "tracking": tracking, "run": run})
 
 
 def _finished(config: TrainConfig) -> TrainResult:
@@ -134,6 +141,7 @@ def _ray_worker(arguments: dict[str, Any]) -> None:
 
 def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> TrainResult:
     """One rank, from its shards to its last checkpoint."""
+    begun = time.perf_counter()
     keep_freed_memory()
     torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
@@ -145,9 +153,15 @@ def _train(config: TrainConfig, say: Say, on_metrics: OnMetrics | None) -> Train
         say(f"{name}: resuming at step {training.step}")
     tracker = _start_tracker(config, training)
 
+    begins = [begun]
+    if config.run.profile:
+        device = training.engine.device
+        training.stepping.parts = StepProfiler(config.run.profile, device, config.output, say)
+
     def on_progress(progress: Progress) -> None:
-        rate = {"examples_per_second": progress.examples_per_second}
-        tracker.metrics({**progress.metrics, **rate}, progress.step)
+        once = {"seconds_to_first_step": training.first_step_at - begins.pop()} if begins else {}
+        progress = replace(progress, rates={**progress.rates, **once})
+        tracker.metrics({**progress.metrics, **progress.rates}, progress.step)
         say(progress_line(name, progress))
 
     def on_checkpoint(step: int, metrics: Mapping[str, float]) -> None:
@@ -177,29 +191,10 @@ def prepare_run(config: TrainConfig) -> TrainingRun:
     elif config.init_from is not None:
         start = load_checkpoint(open_storage(latest_folder(config.init_from)), optimizer=False)
         network.load_state_dict(start.ema or start.weights)
-    training = TrainingRun(config, data, _build_engine(config, network), store)
+    config = with_measured_batch(config, network, data)
+    training = TrainingRun(config, data, build_engine(config, network), store)
     training.resume(checkpoint)
     return training
-
-
-def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
-    run = config.run
-    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    batch = BatchPlan.divide(config.batch, world)
-    if run.engine == "torch":
-        device = f"cuda:{torch.cuda.current_device()}" if run.use_gpu else "cpu"
-        return TorchEngine(network, config.optim, batch.accumulation, device)
-    from resyn.runtime.deepspeed_engine import DeepSpeedEngine, deepspeed_settings
-
-    if not torch.distributed.is_initialized():
-        store = tempfile.mkstemp(prefix="resyn-rendezvous-")[1]
-        os.unlink(store)
-        os.environ.setdefault("LOCAL_RANK", "0")
-        torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{store}", rank=0, world_size=1
-        )
-    settings = deepspeed_settings(run, config.optim, batch.micro, batch.accumulation)
-    return DeepSpeedEngine(network, config.optim, settings, run.use_gpu)
 
 
 def _start_tracker(config: TrainConfig, training: TrainingRun) -> Tracker:
@@ -226,10 +221,10 @@ def _start_tracker(config: TrainConfig, training: TrainingRun) -> Tracker:
 
 
 def progress_line(name: str, progress: Progress) -> str:
-    """`sb  step 120/400  loss 0.812  14.2 examples/s  ETA 0:31`."""
+    """`sb  step 120/400  loss 0.812  14.2 examples/s  0.00789 audio-h/s  ETA 0:31`."""
     figures = "  ".join(f"{key} {value:.4g}" for key, value in progress.metrics.items())
     minutes, seconds = divmod(round(progress.eta_seconds), 60)
     return (
         f"{name}  step {progress.step}/{progress.total_steps}  {figures}  "
-        f"{progress.examples_per_second:.1f} examples/s  ETA {minutes}:{seconds:02d}"
+        f"{in_words(progress.rates)}  ETA {minutes}:{seconds:02d}"
     )

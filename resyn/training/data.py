@@ -57,7 +57,7 @@ class BatchPlan:
                 f"shared by {world_size} workers; choose a multiple of {world_size} crops"
             )
         share = items // world_size
-        micro = max(n for n in range(1, min(settings.micro_batch, share) + 1) if share % n == 0)
+        micro = max(n for n in range(1, min(settings.micro_limit, share) + 1) if share % n == 0)
         return cls(items, micro, share // micro)
 
 

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
     """Exponential moving average of a network's parameters; buffers follow the network.
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so that short runs are
-    not held back by their random start.
+    not held back by their random start; the first update copies the weights.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.model = AveragedModel(network, avg_fn=self._average).requires_grad_(False).eval()
-
-    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        count = int(updates)
-        decay = min(self.decay, (1 + count) / (10 + count))
-        return averaged.lerp(current, 1 - decay)
-
-    @property
-    def network(self) -> nn.Module:
+        self.updates = 0
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
         """The averaged network."""
-        return self.model.module
 
+    @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights after an optimiser step."""
-        self.model.update_parameters(network)
+        """Take in the weights after an optimiser step: a few launches for all of them together."""
+        averaged: list[Tensor] = list(self.network.parameters())
+        current: list[Tensor] = list(network.parameters())
+        warm = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        take_in = get_ema_multi_avg_fn(warm if self.updates else 0.0)
+        take_in(averaged, current, self.updates)
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)
+        self.updates += 1
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by the network's own names."""
         return self.network.state_dict()
 
-    def load(self, weights: dict[str, Tensor], updates: int) -> None:
+    def load(self, weights: Mapping[str, Tensor], updates: int) -> None:
         """Continue from a checkpoint after `updates` updates."""
         self.network.load_state_dict(weights)
-        self.model.n_averaged.fill_(updates)
+        self.updates = updates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,15 @@ from torch import Tensor
 
 from resyn.config.train import TrainConfig
 from resyn.errors import RunError
-from resyn.randomness import SampleRandom
 from resyn.training.checkpoint import Checkpoint, CheckpointStore
-from resyn.training.data import BatchPlan, MicroBatch, TrainingData, prefetch, to_device
+from resyn.training.data import BatchPlan, TrainingData, prefetch
 from resyn.training.ema import WeightAverage
 from resyn.training.engine import Engine
+from resyn.training.feeding import Ready
+from resyn.training.flops import step_flops
 from resyn.training.optim import learning_rate
+from resyn.training.speed import StepCost, device_peak, memory_figures
+from resyn.training.step import TrainStep
 from resyn.training.validation import validate
 
 
@@ -29,7 +32,8 @@ class Progress:
     step: int
     total_steps: int
     metrics: Mapping[str, float]
-    examples_per_second: float
+    rates: Mapping[str, float]
+    """Speed and memory as metrics, see `resyn.training.speed`."""
     eta_seconds: float
 
 
@@ -54,7 +58,11 @@ class TrainingRun:
         self.plan = BatchPlan.divide(config.batch, engine.world_size)
         decay = config.optim.ema_decay
         self.average = WeightAverage(engine.network, decay) if decay > 0 else None
+        self.stepping = TrainStep(self.method, engine, self.average)
+        self.cost = self._step_cost()
         self.step = 0
+        self.first_step_at = 0.0
+        """When this process had queued its first step, by `time.perf_counter`."""
         self.run_id: str | None = None
         self.metrics: dict[str, float] = {}
         self.checkpoint = ""
@@ -80,8 +88,8 @@ class TrainingRun:
         run = self.config.run
         steps = range(self.step, self.config.steps)
         clock, since = time.perf_counter(), self.step
-        batches = prefetch(self.data.step(s, self.plan, self.engine.rank) for s in steps)
-        for micro_batches in batches:
+        batches = prefetch(self.ready_batches(step) for step in steps)
+        for micro_batches in self.stepping.parts.watch(batches):
             sums = self.train_step(micro_batches)
             last = self.step == self.config.steps
             if self.step % run.log_every == 0 or last:
@@ -95,23 +103,25 @@ class TrainingRun:
                 clock, since = time.perf_counter(), self.step
         return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id)
 
-    def train_step(self, micro_batches: list[MicroBatch]) -> dict[str, Tensor]:
+    def ready_batches(self, step: int) -> list[Ready]:
+        """This rank's micro-batches of `step`, on or on the way to the device."""
+        loaded = self.data.step(step, self.plan, self.engine.rank)
+        return [self.stepping.feeder.feed(micro.batch, micro.seeds) for micro in loaded]
+
+    def train_step(self, micro_batches: Sequence[Ready]) -> dict[str, Tensor]:
         """One optimiser step of this rank; loss and metrics as means over its items."""
-        sums: dict[str, Tensor] = {}
-        for index, micro in enumerate(micro_batches):
-            batch = to_device(micro.batch, self.engine.device)
-            random = SampleRandom(micro.seeds, self.engine.device)
-            with self.engine.autocast():
-                output = self.method.loss(self.engine.module, batch, random)
-            self.engine.backward(output.per_item.mean(), index == len(micro_batches) - 1)
-            parts = {"loss": output.per_item.detach(), **output.metrics}
-            for name, value in parts.items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.mean() / len(micro_batches)
-        self.engine.step(learning_rate(self.step, self.config.optim, self.config.steps))
-        if self.average is not None:
-            self.average.update(self.engine.network)
+        lr = learning_rate(self.step, self.config.optim, self.config.steps)
+        sums = self.stepping(micro_batches, lr)
+        self.first_step_at = self.first_step_at or time.perf_counter()
         self.step += 1
         return sums
+
+    def _step_cost(self) -> StepCost:
+        items, world = self.plan.items, self.engine.world_size
+        seconds = items * self.config.batch.crop_seconds
+        peak = device_peak(self.engine.device)
+        flops = step_flops(self.engine.network, items, self.data.frames)
+        return StepCost(items, seconds, flops, None if peak is None else world * peak)
 
     def _reduce(self, sums: dict[str, Tensor]) -> dict[str, float]:
         """Means over ranks; a loss that is not finite ends the run before anything is saved."""
@@ -128,11 +138,9 @@ class TrainingRun:
         return metrics
 
     def _progress(self, steps: int, elapsed: float) -> Progress:
-        rate = steps / max(elapsed, 1e-9)
-        remaining = (self.config.steps - self.step) / max(rate, 1e-9)
-        return Progress(
-            self.step, self.config.steps, dict(self.metrics), rate * self.plan.items, remaining
-        )
+        rates = self.cost.rates(steps, elapsed) | memory_figures(self.stepping.meter)
+        remaining = (self.config.steps - self.step) * elapsed / max(steps, 1)
+        return Progress(self.step, self.config.steps, dict(self.metrics), rates, remaining)
 
     def _save(self) -> None:
         """Validate and commit a checkpoint. Gathering is collective; rank 0 writes."""

@@ -12,6 +12,7 @@ from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.training.checkpoint import CheckpointStore, latest_folder
 from resyn.training.data import BatchPlan
+from resyn.training.zero import check_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,17 @@ class TrainPlan:
                 f"{self.reader.seconds / 3600:.2f} h, codec {spec.name}{label}",
                 f"batch       {self.batch.items} crops of {crop:g} s = "
                 f"{self.batch.items * crop:.0f} s, "
-                f"{max(1, config.run.num_workers)} workers x {self.batch.accumulation} "
-                f"accumulations x {self.batch.micro}",
+                f"{max(1, config.run.num_workers)} workers x {self._division()}",
                 f"steps       {self.done_steps} of {config.steps} done",
                 f"output      {config.output}",
             ]
         )
+
+    def _division(self) -> str:
+        """A worker's share of the batch."""
+        if self.config.run.use_gpu and self.config.batch.micro_batch == "auto":
+            return "as many accumulations as the GPU's memory asks for"
+        return f"{self.batch.accumulation} accumulations x {self.batch.micro}"
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
@@ -58,9 +64,7 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     for flag in ("shards", "output"):
         if not getattr(config, flag):
             raise UserError(f"--{flag}: give the URI of a folder")
-    partitioned = config.run.engine == "deepspeed" and config.run.zero_stage == 3
-    if partitioned and config.optim.ema_decay > 0:
-        raise UserError("run.zero_stage: stage 3 cannot average weights; --set optim.ema_decay=0")
+    check_engine(config.run, averaged=config.optim.ema_decay > 0)
     reader = ShardReader(config.shards)
     reader.require(*sorted(config.typed_method.columns))
     if config.codec is not None and config.codec != reader.spec.name:
@@ -102,7 +106,7 @@ def _done(config: TrainConfig, reader: ShardReader) -> int:
 def difference(old: dict[str, object], new: dict[str, object]) -> str:
     """Recipe keys whose values differ, as `optim.lr: 0.001 → 0.0003`."""
     before, after = flatten(old), flatten(new)
-    places = ("run.", "tracking.", "shards", "output", "codec", "steps")
+    places = ("run.", "tracking.", "shards", "output", "codec", "steps", "batch.micro_batch")
     keys = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     return ", ".join(
         f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if not k.startswith(places)
