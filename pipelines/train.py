@@ -17,6 +17,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--init-from", dest="init_from", metavar="URI", help=start)
     stage = "DeepSpeed ZeRO stage, 0 to 3"
     made.add_argument("--zero-stage", dest="run.zero_stage", metavar="N", help=stage)
+    file = "DeepSpeed JSON such as cluster/deepspeed/zero2.json, in place of --zero-stage"
+    made.add_argument("--deepspeed-config", dest="run.deepspeed_config", metavar="FILE", help=file)
+    profile = {"nargs": "?", "const": 3, "metavar": "N", "help": "time and trace N steps (3)"}
+    made.add_argument("--profile", dest="run.profile", **profile)
     register = "register the result as a model"
     made.add_argument("--register", dest="tracking.register_as", metavar="NAME", help=register)
     return made

@@ -93,3 +93,68 @@ class FrameRandom(SampleRandom):
             blocks.append(draw((self.BLOCK, *rest), generator=generator))
         self.draws += 1
         return torch.cat(blocks)[None, offset : offset + frames].to(self.device)
+
+
+#: A draw: the name of a method of SampleRandom and its arguments.
+Draw = tuple[str, tuple[int, ...]]
+
+
+class AheadRandom(SampleRandom):
+    """The numbers of `SampleRandom`, of which those in `expected` are drawn and moved at once.
+
+    For a loader's thread: what a training step will draw is known from the step before, and
+    drawing it ahead saves the step from waiting for the copy to its device. Another order of
+    draws than the expected one gives the right numbers too, only later.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        device: torch.device | str,
+        expected: Sequence[Draw],
+        move: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__(seeds, device)
+        self.seeds, self.move = list(seeds), move
+        self.asked: list[Draw] = []
+        """What was drawn so far, in order: what to expect next time."""
+        self._source = SampleRandom(seeds)
+        self._ready = [(draw, move(self._draw(draw))) for draw in expected]
+
+    @property
+    def waiting(self) -> list[Tensor]:
+        """What was drawn ahead and not asked for yet."""
+        return [value for _, value in self._ready]
+
+    def normal(self, *shape: int) -> Tensor:
+        """See `SampleRandom`."""
+        return self._next(("normal", shape))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """See `SampleRandom`."""
+        return self._next(("uniform", shape))
+
+    def integers(self, high: int) -> Tensor:
+        """See `SampleRandom`."""
+        return self._next(("integers", (high,)))
+
+    def _next(self, draw: Draw) -> Tensor:
+        if self._ready and self._ready[0][0] == draw:
+            value = self._ready.pop(0)[1]
+        else:
+            if self._ready:
+                self._return_to(self.asked)
+            value = self.move(self._draw(draw))
+        self.asked.append(draw)
+        return value
+
+    def _draw(self, draw: Draw) -> Tensor:
+        name, arguments = draw
+        return getattr(self._source, name)(*arguments)
+
+    def _return_to(self, asked: Sequence[Draw]) -> None:
+        """Forget what was drawn ahead: the generators as they were after `asked`."""
+        self._ready = []
+        self._source = SampleRandom(self.seeds)
+        for draw in asked:
+            self._draw(draw)

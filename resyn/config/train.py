@@ -35,6 +35,9 @@ def _fraction(value: Any) -> Any:
 #: A part of something, above 0 and up to 1.
 Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
 
+#: Crops of a micro-batch where none is set and no GPU's memory can be measured.
+DEFAULT_MICRO_BATCH = 8
+
 #: A method as a setting: `name` and the hyper-parameters of that method.
 MethodField = Annotated[Any, BeforeValidator(_method), PlainSerializer(_method_tree)]
 
@@ -80,10 +83,16 @@ class BatchSettings(Settings):
     batch_seconds: float = Field(default=800.0, gt=0)
     """Audio per optimiser step over all workers, in seconds."""
     crop_seconds: float = Field(default=8.0, gt=0)
-    micro_batch: int = Field(default=8, ge=1)
-    """Crops per forward pass of one worker."""
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Most crops per forward pass of one worker. `auto`: on a GPU as many as its memory takes,
+    measured at the start; 8 on a CPU. Part of no recipe: only time and memory depend on it."""
     shuffle_window: int = Field(default=16, ge=1)
     """Shards that examples are drawn from at a time; as many are held in memory."""
+
+    @property
+    def micro_limit(self) -> int:
+        """`micro_batch` as a number; what `auto` means before anything was measured."""
+        return DEFAULT_MICRO_BATCH if self.micro_batch == "auto" else self.micro_batch
 
 
 class RunSettings(Settings):
@@ -91,8 +100,13 @@ class RunSettings(Settings):
 
     engine: Literal["deepspeed", "torch"] = "deepspeed"
     zero_stage: int = Field(default=1, ge=0, le=3)
-    deepspeed_config: str | None = None
-    """A DeepSpeed JSON file such as `cluster/deepspeed/zero2.json`; it overrides `zero_stage`."""
+    deepspeed_config: dict[str, Any] | str | None = None
+    """A DeepSpeed JSON file such as `cluster/deepspeed/zero2.json`, or its content; it overrides
+    `zero_stage`."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the Transformer's layers with torch.compile; `auto` does so on a GPU."""
+    profile: int = Field(default=0, ge=0)
+    """Steps to time part by part, and as many again to trace, into `<output>/profile/`."""
     num_workers: WorkerCount = 1
     """Ray Train workers; 0 trains in this process, without Ray; `2:8` takes what there is."""
     worker_timeout: float = Field(default=1800.0, gt=0)
@@ -173,13 +187,14 @@ class TrainConfig(Settings):
     tracking: TrackingSettings = TrackingSettings()
 
     def recipe(self) -> str:
-        """Fingerprint of what a step depends on: not places, workers or tracking.
+        """Fingerprint of what a step depends on: not places, workers, tracking or micro-batches.
 
         Nor the number of steps: a finished run may be extended, and its rate then decays anew
         towards the new end.
         """
         apart = {"method", "run", "tracking", "output", "shards", "codec", "steps"}
         tree = self.model_dump(mode="json", exclude=apart)
+        tree["batch"]["micro_batch"] = DEFAULT_MICRO_BATCH
         return fingerprint_of(tree | {"method": recipe_of(self.typed_method)})
 
     @property

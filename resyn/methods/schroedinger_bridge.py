@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -92,11 +92,8 @@ class SchroedingerBridge(TransformerMethod):
 
     def _tables(self, steps: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Marginal weights, its std, σ_t (each (B,1,1)) and t (B,) at `steps` (B,)."""
-        rows = []
-        for step in steps.tolist():
-            rows.append((*self.schedule.marginal(step), self.schedule.std(step)))
-        columns = torch.tensor(rows, dtype=torch.float64).to(like).t()[..., None, None]
-        weight_x0, weight_x1, std, sigma = columns
+        table = _marginals(self.schedule, like.device, like.dtype)
+        weight_x0, weight_x1, std, sigma = table[steps].t()[..., None, None]
         return weight_x0, weight_x1, std, sigma, (steps + 1).to(like) / self.num_steps
 
     def max_nfe(self, spec: CodecSpec) -> int:
@@ -131,3 +128,14 @@ class SchroedingerBridge(TransformerMethod):
         """σ₁² and the largest standard deviation of the marginal."""
         middle = self.schedule.marginal(self.num_steps // 2 - 1)
         return {"bridge_variance": self.schedule.total_variance, "bridge_peak_std": middle.std}
+
+
+@lru_cache(maxsize=8)
+def _marginals(schedule: BridgeSchedule, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Marginal weights of x0 and x1, its std, and σ of every step: (num_steps,4) on the device.
+
+    Kept there, so that a training step need not wait to know which steps were drawn.
+    """
+    steps = range(schedule.num_steps)
+    rows = [(*schedule.marginal(step), schedule.std(step)) for step in steps]
+    return torch.tensor(rows, dtype=torch.float64).to(device, dtype)

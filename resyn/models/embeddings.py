@@ -24,7 +24,11 @@ def rotary_angles(num_frames: int, head_dim: int, device: torch.device) -> tuple
 
 
 def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the two halves of each head's features: `x` (B,H,T,head_dim)."""
-    cos, sin = (a.to(x.dtype) for a in angles)
+    """Turn the two halves of each head's features: `x` (B,H,T,head_dim).
+
+    In float32 at least: bfloat16 would blur the angles of late frames.
+    """
+    cos, sin = (a.to(torch.promote_types(x.dtype, a.dtype)) for a in angles)
     first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return turned.to(x.dtype)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,38 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from resyn.config.train import OptimSettings, RunSettings
-from resyn.errors import UserError
-from resyn.training.engine import MOMENTS, read_moments, write_moments
+from resyn.training.engine import (
+    MOMENTS,
+    compile_layers,
+    read_moments,
+    step_counter,
+    write_moments,
+)
 from resyn.training.optim import build_optimizer
+from resyn.training.zero import zero_settings
 
 
 def deepspeed_settings(
     run: RunSettings, optim: OptimSettings, micro_batch: int, accumulation: int
 ) -> dict[str, Any]:
-    """DeepSpeed's own configuration: the user's JSON file, or the ZeRO stage alone, completed.
+    """DeepSpeed's own configuration: what the user decides, completed from the other settings.
 
-    Raises UserError for a file that is missing or does not parse, or that sets what follows
-    from the batch plan.
+    Raises UserError as `zero_settings` does.
     """
-    settings: dict[str, Any] = {"zero_optimization": {"stage": run.zero_stage}}
-    if run.deepspeed_config:
-        file = Path(run.deepspeed_config)
-        try:
-            settings = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"run.deepspeed_config: {file}: cannot be read ({error})") from error
-    derived = {
+    settings = zero_settings(run) | {
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": optim.gradient_clip,
         "steps_per_print": 10**9,
     }
-    clash = sorted(set(settings) & set(derived))
-    if clash:
-        raise UserError(f"run.deepspeed_config: {clash[0]!r} follows from batch.*; remove it there")
     if run.use_gpu:
-        derived["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
-    return settings | derived
+        settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return settings
 
 
 def build_operators() -> None:
@@ -74,7 +69,12 @@ class DeepSpeedEngine:
     """One rank of a DeepSpeed engine. Needs an initialised process group."""
 
     def __init__(
-        self, network: nn.Module, optim: OptimSettings, settings: dict[str, Any], use_gpu: bool
+        self,
+        network: nn.Module,
+        optim: OptimSettings,
+        settings: dict[str, Any],
+        use_gpu: bool,
+        compiled: bool = False,
     ) -> None:
         if not use_gpu:
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -86,6 +86,8 @@ class DeepSpeedEngine:
             torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
         )
         self.network = network.to(self.device).train()
+        if compiled:
+            compile_layers(self.network)
         optimizer = build_optimizer(self.network, optim)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=self.network, optimizer=optimizer, config=settings
@@ -99,11 +101,16 @@ class DeepSpeedEngine:
         """The DeepSpeed engine, called like the network."""
         return self.engine
 
-    def backward(self, loss: Tensor, last: bool) -> None:
-        """See `Engine`. DeepSpeed divides by the accumulation itself and counts micro-steps."""
-        self.engine.backward(loss)
+    @contextmanager
+    def micro_batch(self, last: bool) -> Iterator[None]:
+        """See `Engine`. DeepSpeed counts micro-batches itself; ZeRO 2 and 3 reduce in each."""
+        yield
         if not last:
             self.engine.step()
+
+    def backward(self, loss: Tensor) -> None:
+        """See `Engine`. DeepSpeed divides by the accumulation itself."""
+        self.engine.backward(loss)
 
     def step(self, lr: float) -> None:
         """See `Engine`."""
@@ -152,8 +159,9 @@ class DeepSpeedEngine:
             for key in MOMENTS:
                 value = moments[f"{key}.{name}"].to(self.device)
                 safe_set_full_optimizer_state(parameter, value, key)
-        for state in self._adam().state.values():
-            state["step"] = torch.tensor(float(step))
+        adam = self._adam()
+        for partition, state in adam.state.items():
+            state["step"] = step_counter(adam, partition, step)
 
     def _shape_states(self) -> None:
         """Give ZeRO's flat partitions the states that their first step would create."""
@@ -165,7 +173,8 @@ class DeepSpeedEngine:
             else zero.single_partition_of_fp32_groups
         ):
             zeros = {key: torch.zeros_like(partition) for key in MOMENTS}
-            self._adam().state[partition] = {"step": torch.tensor(0.0), **zeros}
+            counter = step_counter(self._adam(), partition, 0)
+            self._adam().state[partition] = {"step": counter, **zeros}
         if not partitioned:
             zero._lazy_init_hp_params_optimizer_state()
 

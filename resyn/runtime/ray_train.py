@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import torch
 
 from resyn.config.train import TrainConfig
 from resyn.errors import RunError
+from resyn.runtime.engines import build_engine, with_measured_batch
 from resyn.runtime.listening import estoi_listener
 from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.recording import RunRecorder, tell_pending
@@ -22,11 +22,12 @@ from resyn.training.checkpoint import (
     latest_folder,
     load_checkpoint,
 )
-from resyn.training.data import BatchPlan, TrainingData, open_shards
-from resyn.training.engine import Engine, TorchEngine
+from resyn.training.data import TrainingData, open_shards
 from resyn.training.loop import TrainingRun, TrainResult
 from resyn.training.observer import Observer
 from resyn.training.plan import plan_training
+from resyn.training.profile import StepProfiler
+from resyn.training.zero import zero_settings
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 Say = Callable[[str], None]
@@ -77,13 +78,16 @@ class _Reporter(Observer):
 
 
 def _resolved(config: TrainConfig) -> TrainConfig:
-    """Absolute places, because workers run elsewhere, and a tracking store that exists."""
+    """Nothing that lies on this machine alone, since workers run elsewhere; a tracking store."""
     uri = tracking_uri(config.tracking.uri)
     prepare_store(uri)
     named = [name for name in ("shards", "output", "init_from") if getattr(config, name)]
     places = {name: open_storage(getattr(config, name)).uri for name in named}
     tracking = config.tracking.model_copy(update={"uri": uri})
-    return config.model_copy(update={**places, "tracking": tracking})
+    run = config.run
+    if run.deepspeed_config is not None:
+        run = run.model_copy(update={"deepspeed_config": zero_settings(run)})
+    return config.model_copy(update={**places, "tracking": tracking, "run": run})
 
 
 def _finished(config: TrainConfig) -> TrainResult:
@@ -107,6 +111,7 @@ def _store(config: TrainConfig) -> CheckpointStore:
 
 def train_rank(config: TrainConfig, say: Say, group: Observer) -> TrainResult:
     """One rank, from its shards to its last checkpoint. `group` is what all ranks take part in."""
+    begun = time.perf_counter()
     keep_freed_memory()
     torch.set_num_threads(config.run.threads_per_worker)
     torch.manual_seed(config.seed)
@@ -120,7 +125,10 @@ def train_rank(config: TrainConfig, say: Say, group: Observer) -> TrainResult:
     training.listener, reason = estoi_listener(config, spec, training.engine.device)
     if reason:
         say(f"{name}: validations without ESTOI: {reason}")
-    recorder = RunRecorder(config, training, say, group)
+    recorder = RunRecorder(config, training, say, group, begun)
+    if config.run.profile:
+        device = training.engine.device
+        training.stepping.parts = StepProfiler(config.run.profile, device, config.output, say)
     try:
         result = training.run(recorder)
         for file, data in config.typed_method.exports(training.final_weights()).items():
@@ -142,26 +150,7 @@ def prepare_run(config: TrainConfig) -> TrainingRun:
     elif config.init_from is not None:
         start = load_checkpoint(open_storage(latest_folder(config.init_from)), optimizer=False)
         network.load_state_dict(start.ema or start.weights)
-    training = TrainingRun(config, data, _build_engine(config, network), store)
+    config = with_measured_batch(config, network, data)
+    training = TrainingRun(config, data, build_engine(config, network), store)
     training.resume(checkpoint)
     return training
-
-
-def _build_engine(config: TrainConfig, network: torch.nn.Module) -> Engine:
-    run = config.run
-    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    batch = BatchPlan.divide(config.batch, world)
-    if run.engine == "torch":
-        device = f"cuda:{torch.cuda.current_device()}" if run.use_gpu else "cpu"
-        return TorchEngine(network, config.optim, batch.accumulation, device)
-    from resyn.runtime.deepspeed_engine import DeepSpeedEngine, deepspeed_settings
-
-    if not torch.distributed.is_initialized():
-        store = tempfile.mkstemp(prefix="resyn-rendezvous-")[1]
-        os.unlink(store)
-        os.environ.setdefault("LOCAL_RANK", "0")
-        torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{store}", rank=0, world_size=1
-        )
-    settings = deepspeed_settings(run, config.optim, batch.micro, batch.accumulation)
-    return DeepSpeedEngine(network, config.optim, settings, run.use_gpu)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from resyn.config.base import flatten
@@ -15,6 +16,7 @@ from resyn.runtime.tracking_store import OFF
 from resyn.storage import open_storage
 from resyn.training.loop import TrainingRun
 from resyn.training.observer import Observer, Progress
+from resyn.training.speed import in_words
 
 Say = Callable[[str], None]
 
@@ -28,9 +30,10 @@ class RunRecorder(Observer):
     """The first rank's; what concerns all ranks it passes on to `group`."""
 
     def __init__(
-        self, config: TrainConfig, training: TrainingRun, say: Say, group: Observer
+        self, config: TrainConfig, training: TrainingRun, say: Say, group: Observer, begun: float
     ) -> None:
         self.group = group
+        self._begun: float | None = begun
         self.name, self.training, self.say = config.typed_method.name, training, say
         self.tracker = open_tracker(config, training.data.reader, training.run_id)
         training.run_id = self.tracker.run_id or training.run_id
@@ -42,8 +45,11 @@ class RunRecorder(Observer):
 
     def progress(self, progress: Progress) -> None:
         """Losses and speed since the last time."""
-        rate = {"examples_per_second": progress.examples_per_second}
-        self.tracker.metrics({**progress.metrics, **rate}, progress.step)
+        if self._begun is not None:
+            once = {"seconds_to_first_step": self.training.first_step_at - self._begun}
+            progress = replace(progress, rates={**progress.rates, **once})
+            self._begun = None
+        self.tracker.metrics({**progress.metrics, **progress.rates}, progress.step)
         self.say(progress_line(self.name, progress))
 
     def validation(self, step: int, figures: Mapping[str, float]) -> None:
@@ -131,10 +137,10 @@ def _run_key(config: TrainConfig, reader: ShardReader) -> str:
 
 
 def progress_line(name: str, progress: Progress) -> str:
-    """`sb  step 120/400  loss 0.812  14.2 examples/s  ETA 0:31`."""
+    """`sb  step 120/400  loss 0.812  14.2 examples/s  0.00789 audio-h/s  ETA 0:31`."""
     figures = "  ".join(f"{key} {value:.4g}" for key, value in progress.metrics.items())
     minutes, seconds = divmod(round(progress.eta_seconds), 60)
     return (
         f"{name}  step {progress.step}/{progress.total_steps}  {figures}  "
-        f"{progress.examples_per_second:.1f} examples/s  ETA {minutes}:{seconds:02d}"
+        f"{in_words(progress.rates)}  ETA {minutes}:{seconds:02d}"
     )

@@ -35,12 +35,6 @@ class MicroBatch:
     seeds: list[int]
     weights: Tensor | None = None
 
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean of `values` (B,) by weight; of anything but one value per item the plain one."""
-        if self.weights is None or values.shape != self.weights.shape:
-            return values.mean()
-        return (values * self.weights.to(values.device)).mean()
-
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
@@ -69,7 +63,7 @@ class BatchPlan:
                 f"for {world_size} workers; raise it, or lower batch.crop_seconds or --num-workers"
             )
         share = -(-items // world_size)
-        accumulation = -(-share // settings.micro_batch)
+        accumulation = -(-share // settings.micro_limit)
         return cls(items, -(-share // accumulation), accumulation, world_size)
 
     def passes(self, rank: int) -> list[list[int]]:

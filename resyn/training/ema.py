@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class WeightAverage:
         """Parameters and buffers by the network's own names."""
         return self.network.state_dict()
 
-    def load(self, weights: dict[str, Tensor], updates: int) -> None:
+    def load(self, weights: Mapping[str, Tensor], updates: int) -> None:
         """Continue from a checkpoint after `updates` updates."""
         self.network.load_state_dict(weights)
         self.updates = updates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,18 @@ from torch import Tensor
 
 from resyn.config.train import TrainConfig
 from resyn.errors import RunError
-from resyn.randomness import SampleRandom
 from resyn.training.ahead import load_ahead
 from resyn.training.checkpoint import Checkpoint, CheckpointStore, folder_name
-from resyn.training.data import BatchPlan, MicroBatch, TrainingData, to_device
+from resyn.training.data import BatchPlan, TrainingData
 from resyn.training.ema import WeightAverage
 from resyn.training.engine import Engine
+from resyn.training.feeding import Ready
 from resyn.training.finite import FiniteGuard
+from resyn.training.flops import step_flops
 from resyn.training.observer import Observer, Progress
 from resyn.training.optim import learning_rate
+from resyn.training.speed import StepCost, device_peak, memory_figures
+from resyn.training.step import TrainStep
 from resyn.training.validation import Listener, Validator
 
 
@@ -48,7 +51,11 @@ class TrainingRun:
         self.plan = BatchPlan.divide(config.batch, engine.world_size)
         decay = config.optim.ema_decay
         self.average = WeightAverage(engine.network, decay) if decay > 0 else None
+        self.stepping = TrainStep(self.method, engine, self.average)
+        self.cost = self._step_cost()
         self.step = 0
+        self.first_step_at = 0.0
+        """When this process had queued its first step, by `time.perf_counter`."""
         self.run_id: str | None = None
         self.metrics: dict[str, float] = {}
         self.validated_step: int | None = None
@@ -92,7 +99,8 @@ class TrainingRun:
         validate_every = run.validate_every or run.checkpoint_every
         steps = range(self.step, self.config.steps)
         clock, since = time.perf_counter(), self.step
-        for micro_batches in load_ahead(self._load, steps, run.load_ahead, run.load_ahead):
+        batches = load_ahead(self.ready_batches, steps, run.load_ahead, run.load_ahead)
+        for micro_batches in self.stepping.parts.watch(batches):
             sums = self.train_step(micro_batches)
             self._guard.note(self.step, sums["loss"])
             if any(map(self._due, (run.log_every, validate_every, run.checkpoint_every))):
@@ -120,28 +128,26 @@ class TrainingRun:
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
 
-    def _load(self, step: int) -> list[MicroBatch]:
-        return self.data.step(step, self.plan, self.engine.rank)
+    def ready_batches(self, step: int) -> list[Ready]:
+        """This rank's micro-batches of `step`, on or on the way to the device."""
+        loaded = self.data.step(step, self.plan, self.engine.rank)
+        feeder = self.stepping.feeder
+        return [feeder.feed(micro.batch, micro.seeds, micro.weights) for micro in loaded]
 
-    def train_step(self, micro_batches: list[MicroBatch]) -> dict[str, Tensor]:
+    def train_step(self, micro_batches: Sequence[Ready]) -> dict[str, Tensor]:
         """One optimiser step of this rank; loss and metrics as means over its items."""
-        sums: dict[str, Tensor] = {}
-        for index, micro in enumerate(micro_batches):
-            batch = to_device(micro.batch, self.engine.device)
-            random = SampleRandom(micro.seeds, self.engine.device)
-            with self.engine.autocast():
-                output = self.method.loss(self.engine.module, batch, random)
-            self.engine.backward(micro.mean(output.per_item), index == len(micro_batches) - 1)
-            parts = {"loss": output.per_item.detach(), **output.metrics}
-            for name, value in parts.items():
-                sums[name] = sums.get(name, torch.zeros(())) + micro.mean(value) / len(
-                    micro_batches
-                )
-        self.engine.step(learning_rate(self.step, self.config.optim, self.config.steps))
-        if self.average is not None:
-            self.average.update(self.engine.network)
+        lr = learning_rate(self.step, self.config.optim, self.config.steps)
+        sums = self.stepping(micro_batches, lr)
+        self.first_step_at = self.first_step_at or time.perf_counter()
         self.step += 1
         return sums
+
+    def _step_cost(self) -> StepCost:
+        items, world = self.plan.items, self.engine.world_size
+        seconds = items * self.config.batch.crop_seconds
+        peak = device_peak(self.engine.device)
+        flops = step_flops(self.engine.network, items, self.data.frames)
+        return StepCost(items, seconds, flops, None if peak is None else world * peak)
 
     def _reduce(self, sums: dict[str, Tensor]) -> dict[str, float]:
         """Means over ranks."""
@@ -152,11 +158,9 @@ class TrainingRun:
         return dict(zip(sums, values.tolist(), strict=True))
 
     def _progress(self, measured: Mapping[str, float], steps: int, elapsed: float) -> Progress:
-        rate = steps / max(elapsed, 1e-9)
-        remaining = (self.config.steps - self.step) / max(rate, 1e-9)
-        return Progress(
-            self.step, self.config.steps, dict(measured), rate * self.plan.items, remaining
-        )
+        rates = self.cost.rates(steps, elapsed) | memory_figures(self.stepping.meter)
+        remaining = (self.config.steps - self.step) * elapsed / max(steps, 1)
+        return Progress(self.step, self.config.steps, dict(measured), rates, remaining)
 
     def _validate(self) -> dict[str, float]:
         """`validation_…` of the weights that are to be used, `raw_validation_…` beside averaged.

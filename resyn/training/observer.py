@@ -13,7 +13,8 @@ class Progress:
     step: int
     total_steps: int
     metrics: Mapping[str, float]
-    examples_per_second: float
+    rates: Mapping[str, float]
+    """Speed and memory as metrics, see `resyn.training.speed`."""
     eta_seconds: float
 
 

@@ -20,10 +20,16 @@ def learning_rate(step: int, settings: OptimSettings, total_steps: int) -> float
 
 
 def build_optimizer(network: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
-    """AdamW over all parameters, in their order."""
+    """AdamW over all parameters, in their order; fused into a few kernels on a GPU.
+
+    The parameters must be on their device already. On a CPU the fused kernel rounds otherwise
+    than the plain loop, for a hundredth of a step's time: not worth other results than before.
+    """
+    parameters = list(network.parameters())
     return torch.optim.AdamW(
-        network.parameters(),
+        parameters,
         lr=settings.lr,
         betas=settings.betas,
         weight_decay=settings.weight_decay,
+        fused=all(parameter.device.type == "cuda" for parameter in parameters),
     )

@@ -14,6 +14,7 @@ from resyn.errors import UserError
 from resyn.storage import open_storage
 from resyn.training.checkpoint import CheckpointStore, folder_name, latest_folder
 from resyn.training.data import BatchPlan
+from resyn.training.zero import check_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class TrainPlan:
                 f"{self.reader.seconds / 3600:.2f} h{part}, codec {spec.name}{label}",
                 f"batch       {self.batch.items} crops of {crop:g} s = "
                 f"{self.batch.items * crop:.0f} s, "
-                f"{self._workers()} x {self.batch.accumulation} passes x {self.batch.micro}",
+                f"{self._workers()} x {self._division()}",
                 f"steps       {self.done_steps} of {config.steps} done",
                 f"output      {config.output}",
             ]
@@ -53,6 +54,12 @@ class TrainPlan:
     def _workers(self) -> str:
         least, most = self.config.run.worker_range
         return f"{most} workers" if least == most else f"{least} to {most} workers, at {most}:"
+
+    def _division(self) -> str:
+        """A worker's share of the batch."""
+        if self.config.run.use_gpu and self.config.batch.micro_batch == "auto":
+            return "as many passes as the GPU's memory asks for"
+        return f"{self.batch.accumulation} passes x {self.batch.micro}"
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
@@ -65,9 +72,7 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     for flag in ("shards", "output"):
         if not getattr(config, flag):
             raise UserError(f"--{flag}: give the URI of a folder")
-    partitioned = config.run.engine == "deepspeed" and config.run.zero_stage == 3
-    if partitioned and config.optim.ema_decay > 0:
-        raise UserError("run.zero_stage: stage 3 cannot average weights; --set optim.ema_decay=0")
+    check_engine(config.run, averaged=config.optim.ema_decay > 0)
     reader = ShardReader(config.shards)
     reader.require(*sorted(config.typed_method.columns))
     if config.codec is not None and config.codec != reader.spec.name:
@@ -135,7 +140,7 @@ def _done(config: TrainConfig, reader: ShardReader) -> int:
 def difference(old: Mapping[str, object], new: Mapping[str, object]) -> str:
     """Recipe keys whose values differ, as `optim.lr: 0.001 → 0.0003`."""
     before, after = flatten(old), flatten(new)
-    places = ("run.", "tracking.", "shards", "output", "codec", "steps")
+    places = ("run.", "tracking.", "shards", "output", "codec", "steps", "batch.micro_batch")
     keys = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     return ", ".join(
         f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if not k.startswith(places)

@@ -28,9 +28,11 @@ def main() -> None:
         network, method = run.engine.network, config.typed_method
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
+        feeder = run.stepping.feeder
+
         def ours() -> None:
             for micro_batches in batches:
-                run.train_step(micro_batches)
+                run.train_step([feeder.feed(micro.batch, micro.seeds) for micro in micro_batches])
 
         def minimal() -> None:
             for number, micro_batches in enumerate(batches):

@@ -70,6 +70,8 @@ def test_deepspeed_takes_over_a_run_of_the_torch_engine(tiny_shards, tmp_path, w
     with pytest.raises(Stop):
         train(tiny_shards, tmp_path, stop_at=3, **values)
     values |= {"run.engine": "deepspeed", "run.zero_stage": stage}
+    if stage == 2:
+        values |= {"run.deepspeed_config": "cluster/deepspeed/zero2.json"}
     result, checkpoint, _ = train(tiny_shards, tmp_path, **values)
     assert result.metrics["loss"] == pytest.approx(whole[0].metrics["loss"], abs=1e-5)
     assert same(checkpoint.weights, whole[1].weights, atol=1e-5)
@@ -153,6 +155,7 @@ def test_resuming_on_other_shards_is_refused(tmp_path, trained):
         (["--codec", "demo_24khz"], "not 'demo_24khz'"),
         (["--method", "sbb"], "known: c2f"),
         (["--preset", "huge"], "known: debug"),
+        (["--deepspeed-config", "README.md"], "README.md: is no JSON"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(tiny_shards, tmp_path, arguments, word):

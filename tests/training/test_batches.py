@@ -9,9 +9,9 @@ import torch
 from resyn.config.train import BatchSettings, TrainConfig
 from resyn.errors import UserError
 from resyn.presets import preset
-from resyn.randomness import SampleRandom
 from resyn.training.ahead import load_ahead
 from resyn.training.data import BatchPlan, MicroBatch, TrainingData, open_shards
+from resyn.training.feeding import Feeder
 from resyn.types import LatentBatch
 from tests.tiny_shards import write_tiny_shards
 
@@ -113,9 +113,10 @@ def test_gradients_of_unequal_shares_are_those_of_the_whole_batch(
         network.zero_grad()
         for rank in range(division.world):
             for part in data.step(0, division, rank):
-                output = method.loss(network, part.batch, SampleRandom(part.seeds))
+                ready = Feeder(torch.device("cpu")).feed(part.batch, part.seeds, part.weights)
+                output = method.loss(network, ready.batch, ready.random)
                 scale = division.world * division.accumulation
-                (part.mean(output.per_item) / scale).backward()
+                (ready.mean(output.per_item) / scale).backward()
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
     whole = gradients(plan(1, ITEMS))

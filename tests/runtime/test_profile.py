@@ -1,0 +1,46 @@
+"""`--profile`: a trace and tables of what a step spends its time on."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from resyn.runtime.ray_train import train_in_process
+from tests.runtime.conftest import debug_config
+
+PARTS = ["data wait", "forward", "backward", "optimiser", "average"]
+
+
+def test_a_profile_names_parts_and_operators(tiny_shards, tmp_path):
+    lines: list[str] = []
+    values = {"steps": 7, "run.profile": 2, "run.checkpoint_every": 7}
+    train_in_process(debug_config(tiny_shards, tmp_path, **values), say=lines.append)
+    text = (tmp_path / "profile" / "profile.md").read_text()
+    assert any(text in line for line in lines)
+    times = dict(re.findall(r"^\| ([\w ]+) \| ([\d.-]+) \|", text, re.MULTILINE))
+    assert [name for name in times if name in PARTS] == PARTS
+    spent = {name: float(value) for name, value in times.items()}
+    assert sum(spent[name] for name in [*PARTS, "rest"]) == pytest.approx(spent["step"], abs=0.05)
+    assert "aten::addmm" in text
+    trace = json.loads((tmp_path / "profile" / "trace.json").read_text())
+    names = [event.get("name") for event in trace["traceEvents"] if event.get("ph") == "X"]
+    assert names.count("optimiser") == 2
+    assert {"forward", "backward", "aten::addmm"} <= set(names)
+
+
+def test_a_run_too_short_to_profile_says_so(tiny_shards, tmp_path):
+    lines: list[str] = []
+    values = {"steps": 1, "run.profile": 2}
+    train_in_process(debug_config(tiny_shards, tmp_path, **values), say=lines.append)
+    assert any("warm-up" in line for line in lines)
+    assert not (tmp_path / "profile").exists()
+
+
+def test_progress_says_how_fast_and_how_much(tiny_shards, tmp_path):
+    lines: list[str] = []
+    train_in_process(debug_config(tiny_shards, tmp_path, steps=2), say=lines.append)
+    for word in ("examples/s", "audio-h/s", "TFLOP/s", "activations", "first step after"):
+        assert word in lines[0]
+    assert "first step after" not in lines[1]
