@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from resyn.errors import UserError
 from resyn.storage_faults import ChangedError, error_code
+from resyn.storage_listing import names_in
 
 #: By URI scheme. botocore waits between attempts, at random up to 1, 2, 4 … s, and has a budget of
 #: retries per process, so that a store in distress is not flooded.
@@ -157,8 +158,7 @@ class Storage:
         """Sorted names directly below `folder`, relative to it, that end in `suffix`."""
         if not self.exists(folder):
             return []
-        listed = self.fs.ls(self.path(folder), detail=False)
-        names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in listed)
+        names = names_in(self.fs, self.path(folder))
         return sorted(name for name in names if name.endswith(suffix))
 
     def remove(self, name: str) -> None:

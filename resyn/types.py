@@ -4,20 +4,24 @@ B batch, K codebooks, c coarse codebooks given, V codebook size, T frames, D lat
 S samples. `z` (B,T,D) is the pre-quantised embedding, which is `x0` of the bridge; `x1`
 (B,T,D) the embedding of the coarse codes; `xt` a point between them; `nfe` the number of
 network evaluations.
+
+Imports torch when a tensor is worked on and not before: a process that only reads or writes audio
+would spend seconds on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from resyn.randomness import SampleRandom
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from resyn.randomness import SampleRandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class LatentSpace:
 
     def embed(self, codes: Tensor) -> Tensor:
         """Sum of the codebook vectors of `codes` (B,k,T), k <= K, in codec units: (B,T,D)."""
+        import torch.nn.functional as F
+
         total = F.embedding(codes[:, 0], self.codebooks[0])
         for level in range(1, codes.shape[1]):
             total = total + F.embedding(codes[:, level], self.codebooks[level])

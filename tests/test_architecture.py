@@ -127,6 +127,15 @@ def test_help_answers_before_heavy_imports(pipeline: Path):
     assert result.stdout.strip().splitlines()[-1] == "HEAVY"
 
 
+@pytest.mark.parametrize("module", ["resyn.runtime.encode_steps", "resyn.data.plan"])
+def test_what_reads_and_writes_units_needs_no_torch(module: str):
+    """Every Ray worker for these steps would spend seconds of a core on its import."""
+    code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout == "['numpy', 'pyarrow']\n"
+
+
 def test_no_script_shadows_the_standard_library():
     """A script's folder is first on sys.path, so `tokenize.py` would break Python itself."""
     assert {path.stem for path in PIPELINES} & set(sys.stdlib_module_names) == set()

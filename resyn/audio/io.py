@@ -81,6 +81,7 @@ def decode(data: bytes, sample_rate: int | None = None) -> Audio:
         promised = stream.declared_samples
         if promised is not None and stream.position < promised:
             raise AudioFault("truncated", f"ends after sample {stream.position} of {promised}")
+        stream.check_end()
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not np.isfinite(samples).all():
         raise AudioFault("nonfinite", "samples that are NaN or infinite")

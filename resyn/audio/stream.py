@@ -18,6 +18,8 @@ from resyn.audio.faults import AudioFault
 BLOCK_VALUES = 2**20
 #: libsndfile's word for "the header does not say how many samples there are".
 UNKNOWN_LENGTH = 2**63 - 1
+#: Where FLAC's STREAMINFO states the number of samples: 36 bits, of the first byte the low four.
+_STATED = range(21, 26)
 
 
 def detect_format(head: bytes) -> str:
@@ -41,20 +43,26 @@ def detect_format(head: bytes) -> str:
 class _Source:
     """What libsndfile reads from. It calls back through C, where an exception would be printed and
     forgotten, and a broken connection taken for the end of the file; so `error` keeps it.
+
+    With `hide_length` the bytes are a FLAC file whose header does not say how long it is:
+    libsndfile would end where a header says that is too small, and say nothing.
     """
 
-    def __init__(self, handle: IO[bytes]) -> None:
+    def __init__(self, handle: IO[bytes], hide_length: bool) -> None:
         self._handle = handle
+        self._hide_length = hide_length
         self.error: Exception | None = None
 
     def read(self, count: int) -> bytes:
         if self.error is not None:
             return b""
         try:
-            return self._handle.read(count)
+            first = self._handle.tell()
+            data = self._handle.read(count)
         except Exception as error:
             self.error = error
             return b""
+        return _without_length(data, first) if self._hide_length else data
 
     def readinto(self, buffer: memoryview) -> int:
         data = self.read(len(buffer))
@@ -77,6 +85,16 @@ class _Source:
             raise self.error
 
 
+def _without_length(data: bytes, first: int) -> bytes:
+    """FLAC's `data` from byte `first` on, with zero, which is "unknown", for its length."""
+    if first >= _STATED.stop:
+        return data
+    changed = bytearray(data)
+    for place in range(max(_STATED.start, first), min(_STATED.stop, first + len(data))):
+        changed[place - first] &= 0xF0 if place == _STATED.start else 0
+    return bytes(changed)
+
+
 class _OneWaySoundFile(soundfile.SoundFile):
     """soundfile seeks after every read and clips reads to the header's length; this does not."""
 
@@ -97,9 +115,10 @@ class AudioStream:
 
     def __init__(self, handle: IO[bytes], size: int) -> None:
         self.size = size
-        self.format = detect_format(handle.read(16))
+        head = handle.read(_STATED.stop)
+        self.format = detect_format(head)
         handle.seek(0)
-        self._source = _Source(handle)
+        self._source = _Source(handle, self.format == "FLAC")
         try:
             self._file = _OneWaySoundFile(cast(BinaryIO, self._source))
         except soundfile.LibsndfileError as error:
@@ -107,6 +126,8 @@ class AudioStream:
             raise AudioFault("decode", f"{self.format} header: {error.error_string}") from error
         self._source.check()
         self.sample_rate = self._file.samplerate
+        self.declared_samples: int | None = self._declared(head)
+        """Samples per channel that the header promises; None when it does not say."""
         self.position = 0
         self._block = max(1, BLOCK_VALUES // self._file.channels)
 
@@ -126,19 +147,25 @@ class AudioStream:
     ) -> None:
         self._file.close()
 
-    @property
-    def declared_samples(self) -> int | None:
-        """Samples per channel that the header promises; None when it does not say."""
+    def _declared(self, head: bytes) -> int | None:
+        if self.format == "FLAC":
+            stated = int.from_bytes(head[_STATED.start : _STATED.stop]) & (1 << 36) - 1
+            return stated or None
         return None if self._file.frames >= UNKNOWN_LENGTH else self._file.frames
 
     def read_block(self, most: int) -> np.ndarray:
-        """Up to `most` further samples, (n,) float32; n is 0 at the end.
+        """Up to `most` further samples, (n,) float32; n is 0 at the end that the header promises.
 
         Raises AudioFault `truncated` when the bytes end within the stream, else `decode`; and
         what the handle raises.
         """
+        if self.declared_samples is not None:
+            most = min(most, self.declared_samples - self.position)
+        return self._decode(min(most, self._block))
+
+    def _decode(self, most: int) -> np.ndarray:
         try:
-            frames = self._file.read(min(most, self._block), dtype="float32", always_2d=True)
+            frames = self._file.read(most, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             self._source.check()
             ended = self._source.tell() >= self.size
@@ -151,7 +178,8 @@ class AudioStream:
     def read(self, num_samples: int) -> np.ndarray:
         """Exactly `num_samples` further samples, (num_samples,) float32.
 
-        Raises AudioFault `truncated`, `decode` or `nonfinite`.
+        Raises AudioFault `truncated`, `decode` or `nonfinite`; `decode` also when they are the
+        last that the header promises, and others follow.
         """
         blocks = list(self._blocks(num_samples))
         samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
@@ -172,3 +200,13 @@ class AudioStream:
                 raise AudioFault("truncated", f"ends after sample {self.position}")
             wanted -= len(block)
             yield block
+        self.check_end()
+
+    def check_end(self) -> None:
+        """Raises AudioFault `decode` when all that the header promises is read and more comes."""
+        promised, more = self.declared_samples, False
+        if self.position == promised:
+            with suppress(AudioFault):  # No audio follows, but something else, like tags.
+                more = len(self._decode(1)) > 0
+        if more:
+            raise AudioFault("decode", f"goes on after the {promised} samples of its header")

@@ -1,14 +1,18 @@
-"""What a neural codec is to the rest of resyn."""
+"""What a neural codec is to the rest of resyn.
+
+Names torch for the type checker alone: whoever writes shards needs a `CodecSpec` and no tensors.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from resyn.types import CodecFrames
+    from resyn.types import CodecFrames
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from resyn.storage import Storage
 from resyn.types import Audio
 
 _TYPES = {
+    "clipped": pa.float32(),
     "pcm": pa.large_binary(),
     "audio": pa.binary(),
     "fault_code": pa.string(),
@@ -32,16 +34,27 @@ _TYPES = {
 }
 #: Bytes fetched at once: few requests for a file, and no file in memory whole.
 _BLOCK_BYTES = 2**22
+#: The largest value of a 16-bit sample. One that was cut off has it, or is above it in float.
+_FULL_SCALE = np.float32(32_767 / 32_768)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A segment's int16 samples, and the share of those they were made of that are clipped."""
+
+    pcm: np.ndarray
+    clipped: float
 
 
 def decode_unit(
     input_root: Storage, rows: pa.Table, sample_rate: int, with_audio: bool
 ) -> pa.Table:
-    """Fetch and decode the manifest `rows`: adds `pcm`, `audio` and the two fault columns.
+    """Fetch and decode the manifest `rows`: adds `clipped`, `pcm`, `audio` and the fault columns.
 
-    `pcm` holds 16-bit samples at `sample_rate`; tokens are made from these very samples, so that
-    the `audio` column (FLAC bytes, null unless `with_audio`) reproduces them. Each segment is
-    resampled by itself and depends on nothing outside it.
+    `clipped` is the share of the source's samples at full scale or beyond. `pcm` holds 16-bit
+    samples at `sample_rate`; tokens are made from these very samples, so that the `audio` column
+    (FLAC bytes, null unless `with_audio`) reproduces them. Each segment is resampled by itself and
+    depends on nothing outside it.
     """
     made: list[dict[str, Any]] = []
     with closing(SourceReader(input_root)) as reader:
@@ -50,8 +63,9 @@ def decode_unit(
                 if isinstance(outcome, AudioFault):
                     made.append({"fault_code": outcome.code, "fault_detail": outcome.detail})
                 else:
-                    flac = encode_flac(outcome, sample_rate) if with_audio else None
-                    made.append({"pcm": outcome.tobytes(), "audio": flac})
+                    flac = encode_flac(outcome.pcm, sample_rate) if with_audio else None
+                    pcm = outcome.pcm.tobytes()
+                    made.append({"clipped": outcome.clipped, "pcm": pcm, "audio": flac})
     for name, kind in _TYPES.items():
         rows = rows.append_column(name, pa.array([row.get(name) for row in made], kind))
     return rows
@@ -59,8 +73,8 @@ def decode_unit(
 
 def _decode_run(
     reader: SourceReader, rows: list[dict[str, Any]], sample_rate: int
-) -> list[np.ndarray | AudioFault]:
-    """int16 samples, or a fault, for each row of one run; what changed meanwhile is read again."""
+) -> list[_Decoded | AudioFault]:
+    """Samples, or a fault, for each row of one run; what changed meanwhile is read again."""
     outcomes = list(_decode_file(reader, rows, sample_rate))
     if any(isinstance(made, AudioFault) and made.code == "changed" for made in outcomes):
         outcomes = list(_decode_file(reader, rows, sample_rate))
@@ -69,7 +83,7 @@ def _decode_run(
 
 def _decode_file(
     reader: SourceReader, rows: list[dict[str, Any]], sample_rate: int
-) -> Iterator[np.ndarray | AudioFault]:
+) -> Iterator[_Decoded | AudioFault]:
     """One pass over the file, which is read as it is decoded."""
     with ExitStack() as stack:
         try:
@@ -88,7 +102,8 @@ def _decode_file(
                 broken = outcome if outcome.code != "nonfinite" else None
                 yield outcome
             else:
-                yield to_pcm16(resample(outcome, sample_rate).samples)
+                clipped = float(np.mean(np.abs(outcome.samples) >= _FULL_SCALE))
+                yield _Decoded(to_pcm16(resample(outcome, sample_rate).samples), clipped)
 
 
 def _read(stream: AudioStream, spans: list[Span]) -> Audio | AudioFault:

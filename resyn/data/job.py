@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import safetensors.torch
+import safetensors.numpy
 
 from resyn.codec.base import Codec, CodecSpec
 from resyn.data import ledger, quarantine
@@ -117,8 +117,8 @@ def _create(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> J
             f"--output {output.uri}: holds commit records but no {JOB_FILE}; choose a new --output"
         )
     summary = write_plan(source, output, recipe.plan)
-    tensors = {"codebooks": codec.codebooks.contiguous()}
-    output.write_bytes(CODEBOOKS_FILE, safetensors.torch.save(tensors))
+    tensors = {"codebooks": codec.codebooks.contiguous().numpy()}
+    output.write_bytes(CODEBOOKS_FILE, safetensors.numpy.save(tensors))
     stored = {
         "fingerprint": recipe.fingerprint,
         "input": source.uri,

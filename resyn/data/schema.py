@@ -48,15 +48,16 @@ QUARANTINE = pa.schema([(name, pa.string()) for name in ("source_uri", "utt_id",
 
 
 def shard_schema(spec: CodecSpec, columns: Collection[str]) -> pa.Schema:
-    """The manifest's columns, `silent`, `num_frames`, and the payloads asked for, as plain binary.
+    """The manifest's columns, `clipped`, `silent`, `num_frames`, and payloads as plain binary.
 
-    `silent` marks a segment whose every 16-bit sample is zero: kept, and for the reader to judge.
+    `clipped` is the share of the source's samples at full scale or beyond; `silent` marks a segment
+    whose every 16-bit sample is zero. Both are kept, and for the reader to judge.
     `codes` is (K,T) little-endian uint16, `z` (T,D) little-endian float16, both in C order;
     `audio` is a FLAC file at the codec's rate.
     """
     payloads = [pa.field(name, pa.binary()) for name in PAYLOADS if name in columns]
-    flags = [pa.field("silent", pa.bool_()), pa.field("num_frames", pa.int32())]
-    fields = [*MANIFEST, *flags, *payloads]
+    found = [("clipped", pa.float32()), ("silent", pa.bool_()), ("num_frames", pa.int32())]
+    fields = [*MANIFEST, *(pa.field(*column) for column in found), *payloads]
     entry = {
         "schema_version": SCHEMA_VERSION,
         "resyn_version": resyn.__version__,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,21 +16,18 @@ import pyarrow as pa
 import ray
 import ray.data
 import torch
-from ray.exceptions import RayError
+from ray.exceptions import OutOfDiskError, RayError
 
 from resyn.codec import CodecSpec, load_codec
 from resyn.config.encode import EncodeConfig
-from resyn.data.commit import commit_unit
-from resyn.data.decode import decode_unit
 from resyn.data.encode import BatchShape, encode_unit
 from resyn.data.job import Job
 from resyn.data.ledger import CommitRecord
-from resyn.data.plan import read_rows
 from resyn.data.units import WorkUnit
 from resyn.errors import RunError
+from resyn.runtime.encode_steps import Commit, Decode, from_row, to_row
 from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.ray_cluster import ensure_ray
-from resyn.storage_faults import explained
 
 #: A decode or commit task asks for this share of a CPU, and each actor leaves as much free, so
 #: that all steps fit beside each other, on one CPU too.
@@ -67,7 +63,7 @@ def encode_units(job: Job, config: EncodeConfig, units: list[WorkUnit]) -> Itera
     tasks = {"compute": _task_pool(config, num_actors), "num_cpus": TASK_CPUS}
     dataset = (
         ray.data.from_items([asdict(unit) for unit in units], override_num_blocks=len(units))
-        .map_batches(_Decode(job), batch_size=1, batch_format="pyarrow", **tasks)
+        .map_batches(Decode(job), batch_size=1, batch_format="pyarrow", **tasks)
         .map_batches(
             _Encoder,
             fn_constructor_args=(job.recipe.codec, config),
@@ -77,7 +73,7 @@ def encode_units(job: Job, config: EncodeConfig, units: list[WorkUnit]) -> Itera
             num_cpus=config.threads_per_actor - TASK_CPUS,
             num_gpus=1 if config.device == "cuda" else None,
         )
-        .map_batches(_Commit(job), batch_size=1, batch_format="pyarrow", **tasks)
+        .map_batches(Commit(job), batch_size=1, batch_format="pyarrow", **tasks)
     )
     try:
         for row in dataset.iter_rows():
@@ -114,26 +110,12 @@ def _task_pool(config: EncodeConfig, num_actors: int) -> ray.data.TaskPoolStrate
 
 def _cause(error: RayError) -> str:
     """One line for the exception that our code raised: Ray keeps of it the traceback's text."""
+    if isinstance(error, OutOfDiskError):
+        return "no space left on the disk to which Ray spills; free some and run the same command"
     first, *_ = str(error).split("The above exception was the direct cause", 1)
     line = first.strip().splitlines()[-1]
     _, ours, explained = line.partition(f"{RunError.__name__}: ")
     return explained if ours else f"{line}; the same command resumes"
-
-
-@dataclass(frozen=True, slots=True)
-class _Decode:
-    job: Job
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        started = time.perf_counter()
-        unit = WorkUnit(**batch.to_pylist()[0])
-        recipe = self.job.recipe
-        with_audio = "audio" in recipe.columns
-        rate = recipe.codec.sample_rate
-        with explained(f"unit {unit.unit} of {self.job.output.uri}"):
-            rows = read_rows(self.job.output, unit)
-            table = decode_unit(self.job.input, rows, rate, with_audio)
-        return _row(unit.unit, table, {"decode": time.perf_counter() - started})
 
 
 class _Encoder:
@@ -154,38 +136,6 @@ class _Encoder:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         started = time.perf_counter()
-        unit, table, busy = _unpack(batch)
+        unit, table, busy = from_row(batch)
         table = encode_unit(self._codec, table, self._columns, self._shape)
-        return _row(unit, table, busy | {"encode": time.perf_counter() - started})
-
-
-@dataclass(frozen=True, slots=True)
-class _Commit:
-    job: Job
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        started = time.perf_counter()
-        unit, table, busy = _unpack(batch)
-        recipe = self.job.recipe
-        record = commit_unit(self.job.output, unit, table, recipe.codec, recipe.columns)
-        busy |= {"commit": time.perf_counter() - started}
-        return pa.table({"record": [json.dumps(asdict(record))], "busy": [json.dumps(busy)]})
-
-
-def _row(unit: int, table: pa.Table, busy: dict[str, float]) -> pa.Table:
-    """A unit's table as the one row in which it travels; its bytes are not copied."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    data = sink.getvalue()
-    offsets = pa.py_buffer(struct.pack("<qq", 0, data.size))
-    cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
-    columns = {"unit": pa.array([unit], pa.int32()), "table": cell, "busy": [json.dumps(busy)]}
-    return pa.table(columns)
-
-
-def _unpack(batch: pa.Table) -> tuple[int, pa.Table, dict[str, float]]:
-    """Inverse of `_row`."""
-    cell = batch["table"][0].as_buffer()
-    busy = json.loads(batch["busy"][0].as_py())
-    return batch["unit"][0].as_py(), pa.ipc.open_stream(cell).read_all(), busy
+        return to_row(unit, table, busy | {"encode": time.perf_counter() - started})

@@ -79,6 +79,20 @@ def test_a_header_without_length_is_read_to_the_end(make_tone: Tone) -> None:
     assert probe(io.BytesIO(unknown), len(unknown)).num_samples == 32_000
 
 
+def test_a_header_that_promises_too_little_is_found_out_at_its_end(make_tone: Tone) -> None:
+    """Case 5. Behind the end that it rightly promises, something else than audio may follow."""
+    flac = encoded(make_tone(2.0), 16_000, "FLAC")
+    short = with_total_samples(flac, 30_000)
+    with pytest.raises(AudioFault, match="goes on after the 30000 samples of its header"):
+        decode(short)
+    with AudioStream.of(short) as stream:
+        np.testing.assert_array_equal(stream.read(29_999), decode(flac).samples[:29_999])
+        with pytest.raises(AudioFault, match="goes on after"):
+            stream.skip(1)
+    tagged = flac + b"TAG" + b"a title".ljust(125, b"\0")
+    np.testing.assert_array_equal(decode(tagged).samples, decode(flac).samples)
+
+
 def test_a_header_that_promises_too_much_allocates_nothing(make_tone: Tone) -> None:
     """Case 7."""
     inflated = with_total_samples(encoded(make_tone(2.0), 16_000, "FLAC"), 2**36 - 1)

@@ -3,7 +3,7 @@
 Each size runs in a process and a Ray of its own: files of a quarter of a second (hard links to a
 few), the codec that is none, units of 250. Time is planning, encoding and the audit; the start-up,
 to the first unit's commit, is in it and printed, and hides a thousand segments whole. Memory is
-the largest that the driver and any worker held of their own.
+the largest that the driver, a codec actor and any other worker held of their own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from tests.conftest import tone
 
 DEFAULT = (1000, 10_000)
 SECONDS, PER_UNIT, PER_FOLDER = 0.25, 250, 1000
+#: How the title of a Ray worker begins, and what it is: a codec actor, or one for the other steps.
+KINDS = {"ray::MapWorker": "actor MiB", "ray::": "worker MiB"}
 
 
 def main() -> None:
@@ -91,15 +93,16 @@ def write_links(folder: Path, size: int) -> None:
 
 @contextmanager
 def peaks() -> Iterator[dict[str, float]]:
-    """MiB that the driver, and the largest Ray worker, held at most while the block ran."""
-    found = {"driver MiB": 0.0, "worker MiB": 0.0}
+    """MiB that the driver, and the largest Ray worker of a kind, held while the block ran."""
+    found = dict.fromkeys(["driver MiB", *KINDS.values()], 0.0)
     driver, stop = psutil.Process(), threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.25):
             found["driver MiB"] = max(found["driver MiB"], own_memory(driver))
             for child in driver.children(recursive=True):
-                found["worker MiB"] = max(found["worker MiB"], own_memory(child, "ray::"))
+                if kind := kind_of(child):
+                    found[kind] = max(found[kind], own_memory(child))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -110,13 +113,20 @@ def peaks() -> Iterator[dict[str, float]]:
         watcher.join()
 
 
-def own_memory(process: psutil.Process, name: str = "") -> float:
-    """Resident MiB that are not shared with others; 0 unless the process is called `name`…"""
+def kind_of(process: psutil.Process) -> str:
+    """Which of `KINDS` a Ray worker is by its title; empty for another process."""
     try:
-        if name and not process.cmdline()[0].startswith(name):
-            return 0.0
-        memory = process.memory_info()
+        title = process.cmdline()[0]
     except (psutil.Error, IndexError):
+        return ""
+    return next((kind for mark, kind in KINDS.items() if title.startswith(mark)), "")
+
+
+def own_memory(process: psutil.Process) -> float:
+    """Resident MiB that are not shared with others; 0 for a process that has ended."""
+    try:
+        memory = process.memory_info()
+    except psutil.Error:
         return 0.0
     return (memory.rss - memory.shared) / 2**20
 

@@ -21,6 +21,7 @@ from resyn.data.ledger import check_same, read_records, write_record
 from resyn.data.plan import read_rows, read_units
 from resyn.errors import RunError
 from resyn.storage import open_storage
+from resyn.storage_faults import explained
 
 Maker = Callable[..., Path]
 Encode = Callable[..., Job]
@@ -78,3 +79,24 @@ def test_a_full_disk_is_named_and_leaves_an_output_to_resume(
     assert shas[0] == shas[1]
     assert audit(open_storage(str(full)), contents=True).clean
     assert not list(full.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["manifest.parquet", "units.parquet", "quarantine/plan.parquet"])
+def test_a_disk_that_is_full_while_planning_leaves_no_plan(
+    name: str, job: Job, tmp_path: Path, encode: Encode, waveform: Codec
+) -> None:
+    """Case 26, the plan: what there is of it is no plan to the next run."""
+    full = tmp_path / "full" / name
+    full.parent.mkdir(parents=True)
+    full.symlink_to("/dev/full")
+    command = (tmp_path / "tree", tmp_path / "full", waveform, ("audio",))
+    with (
+        pytest.raises(RunError, match=r"^there: no space left on the device; free some") as end,
+        explained("there"),
+    ):
+        encode(*command, unit_minutes=0.001)
+    assert "\n" not in str(end.value)
+    assert not (tmp_path / "full" / "encode.json").exists()
+    full.unlink()
+    again = encode(*command, unit_minutes=0.001)
+    assert read_records(again.output) == read_records(job.output)

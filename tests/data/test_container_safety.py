@@ -1,4 +1,7 @@
-"""Hostile and broken archives and tables: refused one by one, nothing followed or loaded."""
+"""Case 17, and 30 for tables and names: hostile and broken archives and tables.
+
+Refused one by one; nothing is followed or loaded.
+"""
 
 from __future__ import annotations
 
@@ -177,6 +180,7 @@ def test_markup_in_names_does_not_reach_an_id(
 
 
 def test_broken_descriptions_in_a_tar_are_quarantined(clips: list[Clip], tmp_path: Path) -> None:
+    """Case 14."""
     members = [("a.flac", clips[0].flac), ("a.json", b"{"), ("b.flac", clips[1].flac)]
     members += [("b.json", json.dumps(["no", "object"]).encode()), ("c.flac", clips[2].flac)]
     refusals = plan(write_tar(tmp_path / "in" / "x.tar", members), tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Cases 1 to 4 and 6 to 13: one folder of everything that can be wrong with a file.
+"""Cases 1 to 13: one folder of everything that can be wrong with a file.
 
 The end state on disk: what is refused is named with its code, the rest is there.
 """
@@ -33,6 +33,7 @@ REFUSED = {
     "02_cut.flac": "truncated",
     "03_flipped.flac": "decode",
     "04_text.flac": "magic",
+    "05_goes_on.flac": "decode",
     "07_inflated.flac": "truncated",
     "08_days.flac": "too_long",
     "09_nothing.wav": "too_short",
@@ -48,6 +49,8 @@ KEPT = {
     "10_48000.wav": 24_000,
     "10_8000.wav": 24_000,
     "11_stereo.wav": 24_000,
+    "12_clipped.wav": 24_000,
+    "12_full_scale.flac": 24_000,
     "13_silence.flac": 24_000,
 }
 
@@ -73,10 +76,12 @@ def write_tree(root: Path, tone: np.ndarray) -> None:
         "02_cut.flac": whole[: len(whole) // 2],
         "03_flipped.flac": bytes(flipped),
         "04_text.flac": b"a text named .flac",
+        "05_goes_on.flac": flac(tone, 8_000),
         "06_unknown_length.flac": flac(tone, 0),
         "07_inflated.flac": flac(tone, 2**36 - 1),
         # Large enough for its promise of 49 hours, as a file of silence would be.
         "08_days.flac": flac(tone, 49 * 3600 * 16_000) + bytes(600_000),
+        "12_full_scale.flac": flac(np.where(np.arange(16_000) < 320, 1.0, tone)),
         "13_silence.flac": flac(np.zeros(16_000)),
     }
     for name, data in files.items():
@@ -87,8 +92,9 @@ def write_tree(root: Path, tone: np.ndarray) -> None:
     soundfile.write(root / "11_stereo.wav", np.stack([tone, -tone / 2], axis=1), 16_000)
     soundfile.write(root / "09_nothing.wav", tone[:0], 16_000)
     soundfile.write(root / "09_short.wav", tone[:100], 16_000)
-    for name, value in (("12_nan.wav", np.nan), ("12_infinite.wav", np.inf)):
-        broken = np.where(np.arange(16_000) == 9_000, value, tone)
+    values = {"12_nan.wav": np.nan, "12_infinite.wav": np.inf, "12_clipped.wav": -1.5}
+    for name, value in values.items():
+        broken = np.where(np.arange(16_000) // 4 == 2_250, value, tone)
         soundfile.write(root / name, broken, 16_000, subtype="FLOAT")
 
 
@@ -118,6 +124,14 @@ def test_the_rest_is_there_at_the_rate_of_the_codec(job: Job) -> None:
     assert not decoded["13_silence.flac"].any()
     mono, stereo = decoded["06_unknown_length.flac"], decoded["11_stereo.wav"]
     np.testing.assert_allclose(stereo, mono / 4, atol=2 / 2**15)
+
+
+def test_clipping_is_counted_and_silence_flagged(job: Job) -> None:
+    """Cases 12 and 13: the share of samples that are at full scale, or beyond it in float."""
+    made = {row["source_uri"]: row for row in rows(job)}
+    clipped = {name: row["clipped"] * 16_000 for name, row in made.items() if row["clipped"]}
+    assert clipped == pytest.approx({"12_clipped.wav": 4, "12_full_scale.flac": 320})
+    assert [name for name, row in made.items() if row["silent"]] == ["13_silence.flac"]
 
 
 def test_a_second_run_makes_the_same_bytes(job: Job, encode: Encode, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Manifests that lead astray: refused by line, before any work starts."""
+"""Cases 15 and 16: manifests that lead astray, refused by line before any work starts."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ def test_rounding_to_float16_costs_half_a_unit_in_the_last_place() -> None:
 def test_the_schema_is_plain_and_names_the_codec() -> None:
     schema = shard_schema(SPEC, ("codes", "audio"))
     assert read_spec(schema) == SPEC
-    assert schema.names[-4:] == ["silent", "num_frames", "codes", "audio"]
+    assert schema.names[-5:] == ["clipped", "silent", "num_frames", "codes", "audio"]
     span = pa.struct([("start", pa.int64()), ("num_samples", pa.int64())])
-    plain = {pa.string(), pa.int32(), pa.int64(), pa.binary(), pa.bool_(), pa.list_(span)}
-    assert {field.type for field in schema} <= plain
+    plain = {pa.string(), pa.int32(), pa.int64(), pa.float32(), pa.binary(), pa.bool_()}
+    assert {field.type for field in schema} <= plain | {pa.list_(span)}
     with pytest.raises(ValueError, match="no 'resyn' entry"):
         read_spec(pa.schema([]))

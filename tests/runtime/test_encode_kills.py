@@ -1,4 +1,4 @@
-"""Cases 23 to 25: processes and nodes killed with signal 9 leave an output that ends the same."""
+"""Cases 23 to 26: processes and nodes killed with signal 9 leave an output that ends the same."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import ray
+import soundfile
 from ray.cluster_utils import Cluster
 
 from resyn.codec import load_codec
@@ -26,7 +28,8 @@ from resyn.data.job import Recipe, open_job
 from resyn.data.ledger import committed_units, read_records
 from resyn.data.plan import PlanSettings, read_rows
 from resyn.storage import Storage, open_storage
-from tests.s3_proxy import S3
+from tests.runtime.count_encodes import begun, runtime_env
+from tests.s3_proxy import S3, Fault
 
 pytestmark = pytest.mark.soak
 
@@ -73,13 +76,28 @@ def driver(root: str, output: str, *flags: str, **environment: str) -> Iterator[
         made.communicate()
 
 
+def killed_at(root: str, output: str, job: dict[str, str], *faults: Fault) -> None:
+    """A driver of one actor that dies when the last of `faults` is met."""
+    with driver(root, output, "--num-actors", "1", **job) as process:
+        for fault in faults:
+            assert fault.met.wait(MOST_SECONDS)
+        process.kill()
+
+
 def finish(process: subprocess.Popen) -> str:
     printed, _ = process.communicate(timeout=MOST_SECONDS)
     assert process.returncode == 0, printed
     return printed
 
 
-def kill_encoder() -> int:
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + MOST_SECONDS
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def kill_encoder() -> None:
     """End the codec actor, a descendant of this process through its Ray."""
     workers = [
         process
@@ -88,51 +106,49 @@ def kill_encoder() -> int:
     ]
     assert len(workers) == 1
     workers[0].send_signal(signal.SIGKILL)
-    return workers[0].pid
 
 
-@pytest.fixture
-def submitted(s3: S3, ray_cluster: None) -> dict[str, str]:
-    """What `ray job submit --runtime-env-json` gives to a driver on the shared cluster."""
-    return {
-        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
-        "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"env_vars": s3.environment}}),
-    }
+def submission(address: str, encodes: Path, held: str = "", **variables: str) -> dict[str, str]:
+    """What `ray job submit --runtime-env-json` gives to a driver; encodes are counted."""
+    job = {"runtime_env": runtime_env(encodes, held, **variables)}
+    return {"RAY_ADDRESS": address, "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job)}
 
 
 def test_drivers_and_an_actor_killed_at_every_stage(
-    s3: S3, submitted: dict[str, str], tmp_path: Path, make_librilight: Callable[..., Path]
+    s3: S3, ray_cluster: None, tmp_path: Path, make_librilight: Callable[..., Path]
 ) -> None:
     """Cases 23 and 24. The first driver dies while one unit is fetched, one encoded and one
-    written, the second while one is committed, and the third loses its actor within a unit."""
+    written, the second while one is committed, and the third loses its actor within a unit.
+
+    A dead actor costs the unit that it was at and no other, and no unit that is committed is ever
+    begun again; a dead driver costs what was encoded and not yet committed."""
     s3.upload(make_librilight(tmp_path / "tree", seconds=(8.0,) * 4), "kills")
     root, out = "s3://kills/small", "s3://kills/out"
     expected = undisturbed(root, "s3://kills/plain")
-    output = open_storage(out)
+    output, encodes = open_storage(out), tmp_path / "encodes"
+    address = ray.get_runtime_context().gcs_address
+    usual = submission(address, tmp_path / "before", **s3.environment)
     s3.calm()
     fetch = s3.fault("GET", "kills/small/*/part_3.flac", "hold", times=0)
     planned = s3.fault("PUT", "kills/out/encode.json")  # Planning reads headers before.
     planned.first = lambda: setattr(fetch, "times", 1)
     write = s3.fault("PUT", "kills/out/shards/000000.parquet", "hold")
-    with driver(root, out, "--num-actors", "1", **submitted) as first:
-        assert fetch.met.wait(MOST_SECONDS)
-        assert write.met.wait(MOST_SECONDS)
-        first.kill()
+    killed_at(root, out, usual, fetch, write)
     assert committed_units(output) == set()
     s3.calm()
     commit = s3.fault("PUT", "kills/out/ledger/000001.json", "hold")
-    with driver(root, out, "--num-actors", "1", **submitted) as second:
-        assert commit.met.wait(MOST_SECONDS)
-        second.kill()
+    killed_at(root, out, usual, commit)
     assert committed_units(output) == {0}
     assert output.exists("shards/000001.parquet")
     s3.calm()
-    killed: list[int] = []
-    last = s3.fault("PUT", "kills/out/shards/000001.parquet")
-    last.first = lambda: killed.append(kill_encoder())
-    with driver(root, out, "--num-actors", "1", **submitted) as third:
+    held = "101/book_1/part_1.flac"
+    job = submission(address, encodes, held, **s3.environment)
+    with driver(root, out, "--num-actors", "1", **job) as third:
+        wait_until(lambda: held in begun(encodes))
+        kill_encoder()
         assert "resuming: 1 units are committed" in finish(third)
-    assert len(killed) == 1
+    others = ["100/book_0/part_2.flac", "101/book_1/part_3.flac"]
+    assert begun(encodes) == {held: 2} | dict.fromkeys(others, 1)
     assert shas(output) == expected
     assert len(expected) == 4
     assert audit(output, contents=True).clean
@@ -140,22 +156,52 @@ def test_drivers_and_an_actor_killed_at_every_stage(
     assert s3.count("PUT", "kills/out/shards/*") == 3
 
 
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A small object store, and a disk that Ray takes for full at a thousandth of its size."""
+    with tempfile.TemporaryDirectory(prefix="rd", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        settings = {"_system_config": {"local_fs_capacity_threshold": 0.001}}
+        node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=node | settings)
+        try:
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+def test_a_disk_without_room_to_spill_stops_the_run(full_disk: Cluster, tmp_path: Path) -> None:
+    """Case 26, spill: a unit of 40 minutes does not fit into the object store."""
+    (tmp_path / "tree").mkdir()
+    silence = np.zeros(40 * 60 * 24_000, np.int16)
+    soundfile.write(tmp_path / "tree" / "silence.flac", silence, 24_000)
+    flags = ["--codec", "waveform_24khz", "--columns", "audio", "--unit-minutes", "60"]
+    root, output = str(tmp_path / "tree"), open_storage(str(tmp_path / "out"))
+    with driver(root, output.root, *flags, RAY_ADDRESS=full_disk.address) as process:
+        printed, _ = process.communicate(timeout=MOST_SECONDS)
+    assert process.returncode == 1, printed
+    assert "no space left" in printed.splitlines()[-1]
+    assert committed_units(output) == set()
+    assert output.names("shards") == []
+
+
 def test_a_node_lost(
     two_nodes: Cluster, tmp_path: Path, make_librilight: Callable[..., Path]
 ) -> None:
-    """Case 25: of two nodes the one without the driver dies after the first commit."""
+    """Case 25: of two nodes the one without the driver dies after the first commit.
+
+    It takes along its actor's unit, and one whose tokens lay there to be written."""
     root = make_librilight(tmp_path / "tree", seconds=(8.0,) * 6)
     expected = undisturbed(str(root), str(tmp_path / "plain"))
     output = open_storage(str(tmp_path / "out"))
     (other,) = two_nodes.worker_nodes
-    with driver(str(root), output.root, RAY_ADDRESS=two_nodes.address) as process:
-        deadline = time.monotonic() + MOST_SECONDS
-        while not committed_units(output) and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    job = submission(two_nodes.address, tmp_path / "encodes")
+    with driver(str(root), output.root, **job) as process:
+        wait_until(lambda: bool(committed_units(output)) or process.poll() is not None)
         left = len(expected) - len(committed_units(output))
         two_nodes.remove_node(other, allow_graceful=False)
         finish(process)
     assert left > 0
+    assert len(expected) <= begun(tmp_path / "encodes").total() <= len(expected) + 2
     assert shas(output) == expected
     assert audit(output, contents=True).clean

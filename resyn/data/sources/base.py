@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, ClassVar, Protocol
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import ClassVar, Protocol
 
 from resyn.audio.faults import AudioFault
 from resyn.storage import Storage, content_tag
+from resyn.storage_listing import files_below
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".oga", ".mp3")
-_CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,49 +95,16 @@ class Source(Protocol):
 def walk(
     root: Storage, suffixes: tuple[str, ...] = AUDIO_SUFFIXES, folder: str = ""
 ) -> Iterator[SourceFile]:
-    """Files below `folder` by suffix, folder by folder, names in order; dot files are skipped."""
-    entries = _local_entries if root.is_local else _stored_entries
-    for name, entry in entries(root, folder):
-        uri = posixpath.join(folder, name)
-        if name.startswith("."):
-            continue
-        if entry["type"] == "directory":
-            yield from walk(root, suffixes, uri)
-        elif name.lower().endswith(suffixes):
+    """Files below `folder` by suffix, in the order of their paths; dot files are skipped."""
+    for name, entry in files_below(root.fs, root.path(folder)):
+        if name.lower().endswith(suffixes):
+            uri = posixpath.join(folder, name)
             yield SourceFile(uri, entry["size"], content_tag(entry))
 
 
 def first_file(root: Storage, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> SourceFile | None:
     """The first file below the folder `root`; None when there is none or no such folder."""
     return next(walk(root, suffixes), None) if root.fs.isdir(root.root) else None
-
-
-def _stored_entries(root: Storage, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Object stores list a folder's own marker among its files."""
-    entries = root.fs.ls(root.path(folder), detail=True)
-    real = (entry for entry in entries if not str(entry["name"]).endswith("/"))
-    yield from sorted((posixpath.basename(str(entry["name"])), entry) for entry in real)
-
-
-def _local_entries(root: Storage, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names sorted as one Arrow column, not a list of objects; each is looked at in its turn."""
-    path = root.path(folder)
-    with os.scandir(os.fsencode(path)) as listed:
-        names = (entry.name for entry in listed)
-        chunks = iter(
-            lambda: pa.array(list(islice(names, _CHUNK)), pa.binary()), pa.array([], pa.binary())
-        )
-        column = pa.chunked_array(chunks, pa.binary())
-    order = pc.call_function("sort_indices", [column])
-    for first in range(0, len(order), _CHUNK):
-        for name in column.take(order.slice(first, _CHUNK)).to_pylist():
-            decoded = os.fsdecode(name)
-            try:
-                entry = root.fs.info(posixpath.join(path, decoded))
-            except FileNotFoundError:  # a link to nowhere: to be refused when it is opened
-                entry = {"type": "other", "size": None}
-            if entry["type"] != "directory" or not entry["islink"]:  # it may lead round in a circle
-                yield decoded, entry
 
 
 def stem(uri: str) -> str:
