@@ -14,7 +14,7 @@ import psutil
 
 STEP = re.compile(r"step (\d+)/\d+ .* loss ([\d.e+-]+)")
 #: Bounds a hang; nothing depends on it.
-MOST_SECONDS = 600
+MOST_SECONDS = 1200
 
 
 def train_workers(process: psutil.Process | None = None) -> list[psutil.Process]:
