@@ -19,7 +19,7 @@ from resyn.codec.base import CodecSpec
 from resyn.data.job import CODEBOOKS_FILE
 from resyn.data.ledger import CommitRecord, read_records
 from resyn.data.row_groups import RowGroupCache
-from resyn.data.schema import PAYLOADS, read_spec, unpack_codes, unpack_latents
+from resyn.data.schema import PAYLOADS, read_precision, read_spec, unpack_codes, unpack_latents
 from resyn.errors import UserError
 from resyn.storage import Storage, open_storage
 
@@ -85,7 +85,7 @@ class ShardReader:
 
     Reads the row group that holds a segment and keeps the latest `cache_bytes` of them. Safe to
     use from several threads. Raises UserError when there is nothing committed, or when shards do
-    not agree on their codec.
+    not agree on their codec and its precision.
     """
 
     def __init__(self, uri: str, cache_bytes: int = 512 * 2**20) -> None:
@@ -99,7 +99,8 @@ class ShardReader:
             )
         self._cache = RowGroupCache(self.storage, [r.shard for r in self.records], cache_bytes)
         schemas = [self._cache.schema(shard) for shard in range(len(self.records))]
-        self.spec: CodecSpec = self._agreed_spec(schemas)
+        self._check_agreement(schemas)
+        self.spec: CodecSpec = read_spec(schemas[0])
         self.columns: frozenset[str] = frozenset(PAYLOADS).intersection(
             *(schema.names for schema in schemas)
         )
@@ -169,18 +170,19 @@ class ShardReader:
         std = np.sqrt(np.maximum(squares / frames - mean**2, 0))
         return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 
-    def _agreed_spec(self, schemas: list[pa.Schema]) -> CodecSpec:
-        specs: list[CodecSpec] = []
+    def _check_agreement(self, schemas: list[pa.Schema]) -> None:
+        made: list[dict[str, object]] = []
         for record, schema in zip(self.records, schemas, strict=True):
             try:
-                specs.append(read_spec(schema))
+                codec = read_spec(schema).to_dict()
+                made.append({**codec, "precision": read_precision(schema)})
             except ValueError as error:
                 raise UserError(
                     f"{self.storage.uri}/{record.shard}: not a shard ({error}); encode it again"
                 ) from error
-        for record, spec in zip(self.records, specs, strict=True):
-            if spec != specs[0]:
-                first, other = specs[0].to_dict(), spec.to_dict()
+        first = made[0]
+        for record, other in zip(self.records, made, strict=True):
+            if other != first:
                 shown = "; ".join(
                     f"{key} is {first[key]} in {self.records[0].shard}, {other[key]} here"
                     for key in first
@@ -190,7 +192,6 @@ class ShardReader:
                     f"{self.storage.uri}/{record.shard}: made by another codec ({shown}); "
                     "keep the shards of one codec in one folder"
                 )
-        return specs[0]
 
 
 def _decode_span(flac: bytes, frames: slice, hop: int) -> np.ndarray:
