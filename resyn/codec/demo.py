@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from resyn.codec.arithmetic import EncoderOptions, Precision, encoder_precision
 from resyn.codec.base import Codec, CodecSpec
 from resyn.codec.frame_network import FrameCodecNetwork, FrameCodecShape
 from resyn.errors import UserError
@@ -31,9 +32,19 @@ TRAINING_STATE = (".counts", ".sums")
 
 
 class FrameCodec:
-    """A trained frame-domain network behind the `Codec` protocol."""
+    """A trained frame-domain network behind the `Codec` protocol.
 
-    def __init__(self, network: FrameCodecNetwork, spec: CodecSpec, device: str = "cpu") -> None:
+    `precision` is that of the encoder's network alone.
+    """
+
+    def __init__(
+        self,
+        network: FrameCodecNetwork,
+        spec: CodecSpec,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+    ) -> None:
+        self.precision: Precision = precision
         self.network = network.eval().requires_grad_(False).to(device)
         self.spec = spec
         self.device = torch.device(device)
@@ -56,7 +67,9 @@ class FrameCodec:
         for start in range(0, frames, CHUNK_FRAMES):
             first, stop = max(start - before, 0), min(start + CHUNK_FRAMES, frames)
             seen = audio[..., first * hop : (stop + after) * hop].to(self.device)
-            parts.append(self.network.encode(seen)[:, start - first : stop - first])
+            with encoder_precision(self.device, self.precision):
+                z = self.network.encode(seen)[:, start - first : stop - first]
+            parts.append(z.float())
         z = torch.cat(parts, dim=1)
         return CodecFrames(z=z, codes=self.network.quantizer.encode(z))
 
@@ -88,11 +101,15 @@ def spec_of(name: str, shape: FrameCodecShape, sha256: str) -> CodecSpec:
     )
 
 
-def load_demo(weights: str | None, device: str) -> Codec:
+def load_demo(weights: str | None, device: str, options: EncoderOptions | None = None) -> Codec:
     """The committed codec, or the one in the safetensors file `weights`.
 
-    Raises UserError when the file is missing or is no codec of this family.
+    Raises UserError when the file is missing or is no codec of this family, and for an encoder
+    that is to be compiled.
     """
+    options = options or EncoderOptions()
+    if options.compiled:
+        raise UserError("--set compile=on: codec demo_24khz is not compiled; use compile=auto")
     file = Path(weights) if weights else WEIGHTS
     if not file.is_file():
         raise UserError(f"--codec-weights {file}: no such file; train one with --method codec")
@@ -109,7 +126,7 @@ def load_demo(weights: str | None, device: str) -> Codec:
     if wrong:
         raise UserError(f"--codec-weights {file}: tensor {wrong[0]!r} does not fit the network")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return FrameCodec(network, spec_of("demo_24khz", shape, digest), device)
+    return FrameCodec(network, spec_of("demo_24khz", shape, digest), device, options.precision)
 
 
 def export_demo(network: FrameCodecNetwork) -> bytes:

@@ -21,10 +21,12 @@ from encodec.quantization.core_vq import EuclideanCodebook, VectorQuantization
 from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 
+from resyn.codec.arithmetic import EncoderOptions, FastElu, encoder_precision
 from resyn.codec.base import Codec, CodecSpec
-from resyn.codec.encodec_stream import CHUNK_FRAMES, EncoderStream
+from resyn.codec.encodec_stream import CHUNK_FRAMES, EncoderSections, EncoderStream
 from resyn.errors import UserError
 from resyn.types import CodecFrames
+from resyn.weights_cache import exclusive
 
 #: The file that the package itself downloads; eight digits of its sha256 are in its name.
 CHECKPOINT = "encodec_24khz-d7cc33bc.th"
@@ -37,20 +39,36 @@ _RANDOM_GAIN, _RANDOM_SPREAD = 2.0, 0.3
 
 
 class EncodecCodec:
-    """The codec protocol around the package's network, in float32 and evaluation mode."""
+    """The codec protocol around the package's network, in evaluation mode.
 
-    def __init__(self, network: EncodecModel, spec: CodecSpec, device: str = "cpu") -> None:
+    Everything but the encoder under `options` is float32. Of the network's 32 codebooks the first
+    eight are kept, without what only training needs.
+    """
+
+    def __init__(
+        self,
+        network: EncodecModel,
+        spec: CodecSpec,
+        device: str = "cpu",
+        options: EncoderOptions | None = None,
+    ) -> None:
         self.spec = spec
         self._device = torch.device(device)
+        self._options = options or EncoderOptions()
         network.quantizer.vq.layers = network.quantizer.vq.layers[:NUM_CODEBOOKS]
         for module in list(network.modules()):
             if hasattr(module, "weight_g"):
                 remove_weight_norm(module)
             for name, child in module.named_children():
                 if isinstance(child, nn.ELU):
-                    setattr(module, name, _Elu())
+                    setattr(module, name, FastElu())
+        for book in _books(network):
+            del book.embed_avg, book.cluster_size
         self._network = network.eval().requires_grad_(False).to(self._device)
         self._codebooks = torch.stack([cast(Tensor, book.embed) for book in _books(network)])
+        for book, vectors in zip(_books(network), self._codebooks, strict=True):
+            book.embed = vectors
+        self._sections = EncoderSections(network.encoder, self._options.compiled)
 
     @property
     def codebooks(self) -> Tensor:
@@ -67,10 +85,14 @@ class EncodecCodec:
         """
         if audio.dim() != 3 or audio.shape[1] != 1 or audio.shape[2] % _HOP:
             raise ValueError(f"audio must be (B,1,S), S a multiple of {_HOP}, not {audio.shape}")
-        stream = EncoderStream(self._network.encoder)
+        stream = EncoderStream(self._sections)
         latents, codes = [], []
         for chunk in audio.split(CHUNK_FRAMES * _HOP, dim=2):
-            z = stream(chunk.to(self._device))
+            frames = chunk.shape[2] // _HOP
+            if self._options.compiled:  # one shape for all: the padding's frames are cut off
+                chunk = F.pad(chunk, (0, (CHUNK_FRAMES - frames) * _HOP))
+            with encoder_precision(self._device, self._options.precision):
+                z = stream(chunk.to(self._device)).float()[..., :frames]
             latents.append(z.transpose(1, 2))
             codes.append(self._network.quantizer.vq.encode(z, n_q=NUM_CODEBOOKS).transpose(0, 1))
         return CodecFrames(z=torch.cat(latents, dim=1), codes=torch.cat(codes, dim=2))
@@ -88,18 +110,7 @@ class EncodecCodec:
         return self._network.decoder(latents.to(self._device).transpose(1, 2))
 
 
-class _Elu(nn.Module):
-    """ELU within 6e-8 of torch's, whose `expm1` takes half of the encoder's time on a CPU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not x.is_cpu:
-            return F.elu(x)
-        # exp(x) - 1 >= x, with equality at 0, so the larger of the two is right on both sides.
-        negative = x.clamp(max=0).exp_().sub_(1)
-        return torch.maximum(x, negative, out=negative)
-
-
-def load_encodec(weights: str | None, device: str) -> Codec:
+def load_encodec(weights: str | None, device: str, options: EncoderOptions | None = None) -> Codec:
     """The trained network, from the file `weights` or from the package's own download.
 
     `weights` is a state dict in the published layout, `.th` or `.safetensors`. Raises UserError
@@ -111,10 +122,12 @@ def load_encodec(weights: str | None, device: str) -> Codec:
     network = _untrained()
     _load_state(network, _read_state(path), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return EncodecCodec(network, _spec("encodec_24khz", digest), device)
+    return EncodecCodec(network, _spec("encodec_24khz", digest), device, options)
 
 
-def load_encodec_random(weights: str | None, device: str) -> Codec:
+def load_encodec_random(
+    weights: str | None, device: str, options: EncoderOptions | None = None
+) -> Codec:
     """The same network with seeded random weights: for shapes, speed and fault tests only."""
     if weights is not None:
         raise UserError(
@@ -122,7 +135,8 @@ def load_encodec_random(weights: str | None, device: str) -> Codec:
             "use --codec encodec_24khz"
         )
     network = random_network()
-    return EncodecCodec(network, _spec("encodec_24khz_random", _digest(network), True), device)
+    spec = _spec("encodec_24khz_random", _digest(network), True)
+    return EncodecCodec(network, spec, device, options)
 
 
 def random_network() -> EncodecModel:
@@ -152,14 +166,16 @@ def _untrained() -> EncodecModel:
 
 
 def _published_file() -> Path:
-    """The package's own weights in torch.hub's cache, downloaded when they are not there."""
+    """The package's own weights in torch.hub's cache, downloaded once when they are not there."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / CHECKPOINT
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     url, prefix = ROOT_URL + CHECKPOINT, CHECKPOINT.removesuffix(".th").split("-")[1]
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+        with exclusive(path.with_suffix(".lock")):
+            if not path.is_file():
+                torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"codec encodec_24khz: its weights are not on this machine and {url} cannot be had "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from resyn.codec.arithmetic import EncoderOptions
 from resyn.codec.base import Codec, CodecSpec
 from resyn.errors import UserError
 from resyn.types import CodecFrames
@@ -31,8 +32,8 @@ class WaveformCodec:
         raise UserError("codec waveform_24khz: it has no decoder; encode with a real codec first")
 
 
-def load_waveform(weights: str | None, device: str) -> Codec:
-    """The codec without weights; `weights` is refused."""
+def load_waveform(weights: str | None, device: str, options: EncoderOptions | None = None) -> Codec:
+    """The codec without weights; `weights` is refused, and there is nothing to compute."""
     if weights is not None:
         raise UserError(f"--codec-weights {weights}: waveform_24khz has no weights; drop the flag")
     return WaveformCodec()

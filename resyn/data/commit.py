@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from resyn.codec.base import CodecSpec
 from resyn.data.ledger import CommitRecord, check_same, shard_file, write_record
 from resyn.data.quarantine import Refusal, count_codes, unit_file, write_refusals
-from resyn.data.schema import PAYLOADS, shard_schema, unpack_latents
+from resyn.data.schema import DEFAULT_PRECISION, PAYLOADS, shard_schema, unpack_latents
 from resyn.storage import Storage
 from resyn.storage_faults import explained
 
@@ -24,22 +24,27 @@ ROW_GROUP_BYTES = 8 * 2**20
 
 
 def commit_unit(
-    output: Storage, unit: int, table: pa.Table, spec: CodecSpec, columns: Collection[str]
+    output: Storage,
+    unit: int,
+    table: pa.Table,
+    spec: CodecSpec,
+    columns: Collection[str],
+    precision: str = DEFAULT_PRECISION,
 ) -> CommitRecord:
     """Commit an encoded unit: shard, then quarantine, then the record. Idempotent.
 
     Raises RunError when the unit is committed with other bytes, or when a file cannot be written.
     """
     with explained(f"{output.uri}/{shard_file(unit)}"):
-        return _commit(output, unit, table, spec, columns)
+        return _commit(output, unit, table, spec, shard_schema(spec, columns, precision))
 
 
 def _commit(
-    output: Storage, unit: int, table: pa.Table, spec: CodecSpec, columns: Collection[str]
+    output: Storage, unit: int, table: pa.Table, spec: CodecSpec, schema: pa.Schema
 ) -> CommitRecord:
     kept = table.filter(table["fault_code"].is_null())
     refusals = _refusals(table.filter(table["fault_code"].is_valid()))
-    schema = shard_schema(spec, columns)
+    columns = schema.names
     shard = _parquet(kept.select(schema.names), schema)
     frames = sum(kept["num_frames"].to_pylist())
     total, squares = _latent_sums(kept, spec.dim) if "z" in columns else ([], [])

@@ -12,6 +12,7 @@ import safetensors.numpy
 from resyn.codec.base import Codec, CodecSpec
 from resyn.data import ledger, quarantine
 from resyn.data.plan import PlanSettings, PlanSummary, listing_sha256, read_units, write_plan
+from resyn.data.schema import DEFAULT_PRECISION
 from resyn.data.sources import WITH_VOICE_ACTIVITY, Source, detect_source, open_source
 from resyn.data.units import WorkUnit
 from resyn.errors import UserError
@@ -27,16 +28,20 @@ CODEBOOKS_FILE = "codec/codebooks.safetensors"
 class Recipe:
     """All that decides what the shards hold; how many actors make them does not.
 
-    Columns are in the order of the schema.
+    Columns are in the order of the schema. `precision` is that of the encoder's network.
     """
 
     codec: CodecSpec
     columns: tuple[str, ...]
     plan: PlanSettings
+    precision: str = DEFAULT_PRECISION
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; the usual precision is left out, as it was before there was another."""
+        tree = asdict(self)
+        if self.precision == DEFAULT_PRECISION:
+            del tree["precision"]
+        return tree
 
     @property
     def fingerprint(self) -> str:
@@ -140,7 +145,8 @@ def _read(output: Storage) -> tuple[dict[str, Any], PlanSummary]:
 
 
 def _compare(stored: dict[str, Any], asked: dict[str, Any], output: Storage) -> None:
-    before, now = dict(_leaves(stored)), dict(_leaves(asked))
+    usual = {"precision": DEFAULT_PRECISION}
+    before, now = dict(_leaves(usual | stored)), dict(_leaves(usual | asked))
     keys = [key for key in sorted(before | now) if before.get(key) != now.get(key)]
     if keys:
         shown = "; ".join(f"{key} is {before.get(key)} there, {now.get(key)} here" for key in keys)

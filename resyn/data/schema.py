@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ SCHEMA_VERSION = 1
 PAYLOADS = ("codes", "z", "audio")
 #: The key of resyn's own entry in a shard's file metadata.
 METADATA_KEY = b"resyn"
+#: Precision of the encoder's network in shards that do not name one.
+DEFAULT_PRECISION = "fp32"
 
 MANIFEST = pa.schema(
     [
@@ -47,13 +50,15 @@ UNITS = pa.schema(
 QUARANTINE = pa.schema([(name, pa.string()) for name in ("source_uri", "utt_id", "code", "detail")])
 
 
-def shard_schema(spec: CodecSpec, columns: Collection[str]) -> pa.Schema:
+def shard_schema(
+    spec: CodecSpec, columns: Collection[str], precision: str = DEFAULT_PRECISION
+) -> pa.Schema:
     """The manifest's columns, `clipped`, `silent`, `num_frames`, and payloads as plain binary.
 
     `clipped` is the share of the source's samples at full scale or beyond; `silent` marks a segment
     whose every 16-bit sample is zero. Both are kept, and for the reader to judge.
     `codes` is (K,T) little-endian uint16, `z` (T,D) little-endian float16, both in C order;
-    `audio` is a FLAC file at the codec's rate.
+    `audio` is a FLAC file at the codec's rate. The metadata names codec and `precision`.
     """
     payloads = [pa.field(name, pa.binary()) for name in PAYLOADS if name in columns]
     found = [("clipped", pa.float32()), ("silent", pa.bool_()), ("num_frames", pa.int32())]
@@ -62,6 +67,7 @@ def shard_schema(spec: CodecSpec, columns: Collection[str]) -> pa.Schema:
         "schema_version": SCHEMA_VERSION,
         "resyn_version": resyn.__version__,
         "codec": spec.to_dict(),
+        "precision": precision,
         "bandwidth_kbps": spec.bandwidth_kbps,
     }
     return pa.schema(fields, metadata={METADATA_KEY: json.dumps(entry, sort_keys=True)})
@@ -69,13 +75,22 @@ def shard_schema(spec: CodecSpec, columns: Collection[str]) -> pa.Schema:
 
 def read_spec(schema: pa.Schema) -> CodecSpec:
     """The codec named in a shard's metadata. Raises ValueError for a file that is no shard."""
+    return CodecSpec(**_entry(schema)["codec"])
+
+
+def read_precision(schema: pa.Schema) -> str:
+    """The precision named in a shard's metadata. Raises ValueError for a file that is no shard."""
+    return _entry(schema).get("precision", DEFAULT_PRECISION)
+
+
+def _entry(schema: pa.Schema) -> dict[str, Any]:
     entry = (schema.metadata or {}).get(METADATA_KEY)
     if entry is None:
         raise ValueError("the file metadata has no 'resyn' entry")
     tree = json.loads(entry)
     if tree["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema version {tree['schema_version']}, not {SCHEMA_VERSION}")
-    return CodecSpec(**tree["codec"])
+    return tree
 
 
 def pack_codes(codes: np.ndarray) -> bytes:

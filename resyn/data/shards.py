@@ -21,7 +21,7 @@ from resyn.data.disk_cache import DiskCache
 from resyn.data.job import CODEBOOKS_FILE
 from resyn.data.ledger import READS_AT_ONCE, CommitRecord, read_records
 from resyn.data.row_groups import RowGroupCache
-from resyn.data.schema import PAYLOADS, read_spec, unpack_codes, unpack_latents
+from resyn.data.schema import PAYLOADS, read_precision, read_spec, unpack_codes, unpack_latents
 from resyn.errors import UserError
 from resyn.storage import Storage, open_storage
 
@@ -92,7 +92,8 @@ class ShardReader:
 
     Reads the row group that holds a segment and keeps the latest `cache_bytes` of them; with `disk`
     payloads are read from whole shards kept there. Safe to use from several threads. Raises
-    UserError when there is nothing committed, or when shards do not agree on their codec.
+    UserError when there is nothing committed, or when shards do not agree on their codec and its
+    precision.
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class ShardReader:
         self._disk = None if self.storage.is_local else disk
         self._cache = RowGroupCache(self._open, cache_bytes)
         schemas, tables = self._read_heads()
-        self.spec: CodecSpec = self._agreed_spec(schemas)
+        self._check_agreement(schemas)
+        self.spec: CodecSpec = read_spec(schemas[0])
         self.columns: frozenset[str] = frozenset(PAYLOADS).intersection(
             *(schema.names for schema in schemas)
         )
@@ -200,18 +202,19 @@ class ShardReader:
         std = np.sqrt(np.maximum(squares / frames - mean**2, 0))
         return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 
-    def _agreed_spec(self, schemas: list[pa.Schema]) -> CodecSpec:
-        specs: list[CodecSpec] = []
+    def _check_agreement(self, schemas: list[pa.Schema]) -> None:
+        made: list[dict[str, object]] = []
         for record, schema in zip(self.records, schemas, strict=True):
             try:
-                specs.append(read_spec(schema))
+                codec = read_spec(schema).to_dict()
+                made.append({**codec, "precision": read_precision(schema)})
             except ValueError as error:
                 raise UserError(
                     f"{self.storage.uri}/{record.shard}: not a shard ({error}); encode it again"
                 ) from error
-        for record, spec in zip(self.records, specs, strict=True):
-            if spec != specs[0]:
-                first, other = specs[0].to_dict(), spec.to_dict()
+        first = made[0]
+        for record, other in zip(self.records, made, strict=True):
+            if other != first:
                 shown = "; ".join(
                     f"{key} is {first[key]} in {self.records[0].shard}, {other[key]} here"
                     for key in first
@@ -221,7 +224,6 @@ class ShardReader:
                     f"{self.storage.uri}/{record.shard}: made by another codec ({shown}); "
                     "keep the shards of one codec in one folder"
                 )
-        return specs[0]
 
 
 def _decode_span(flac: bytes, frames: slice, hop: int) -> np.ndarray:

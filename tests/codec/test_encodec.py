@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import urllib.error
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from encodec import EncodecModel
 from torch import Tensor
 
 from resyn.codec import Codec, load_codec
+from resyn.codec.encodec import EncodecCodec, random_network
 from resyn.errors import UserError
 
 Tone = Callable[..., np.ndarray]
@@ -129,6 +132,24 @@ def test_random_weights_are_the_same_everywhere_and_labelled(codec: Codec) -> No
     assert codec.spec.name == "encodec_24khz_random"
     with pytest.raises(UserError, match="drop the flag"):
         load_codec("encodec_24khz_random", "x.th")
+
+
+def test_only_the_eight_stages_in_use_stay_in_memory() -> None:
+    """The network has 32; a stage needs 1024 vectors of 128 floats, and one number."""
+    network = random_network()
+    stages = [layer._codebook for layer in network.quantizer.vq.layers]  # pyright: ignore
+    assert len(stages) == 32
+    beyond = [weakref.ref(stage.embed) for stage in stages[8:]]
+    first = [stage.embed.clone() for stage in stages[:8]]
+    codec = EncodecCodec(network, load_codec("encodec_24khz_random").spec)
+    del stages
+    gc.collect()
+    assert not any(reference() is not None for reference in beyond)
+    kept = list(network.quantizer.buffers()) + list(network.quantizer.parameters())
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
+    assert sum(storages.values()) == 4 * 8 * (1024 * 128 + 1)
+    assert codec.codebooks.untyped_storage().data_ptr() in storages
+    assert torch.equal(codec.codebooks, torch.stack(first))
 
 
 def test_random_codes_are_not_degenerate(codec: Codec, make_tone: Tone) -> None:

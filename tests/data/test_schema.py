@@ -10,6 +10,7 @@ from resyn.codec.base import CodecSpec
 from resyn.data.schema import (
     pack_codes,
     pack_latents,
+    read_precision,
     read_spec,
     shard_schema,
     unpack_codes,
@@ -43,6 +44,8 @@ def test_rounding_to_float16_costs_half_a_unit_in_the_last_place() -> None:
 def test_the_schema_is_plain_and_names_the_codec() -> None:
     schema = shard_schema(SPEC, ("codes", "audio"))
     assert read_spec(schema) == SPEC
+    assert read_precision(schema) == "fp32"
+    assert read_precision(shard_schema(SPEC, ("codes",), "bf16")) == "bf16"
     assert schema.names[-5:] == ["clipped", "silent", "num_frames", "codes", "audio"]
     span = pa.struct([("start", pa.int64()), ("num_samples", pa.int64())])
     plain = {pa.string(), pa.int32(), pa.int64(), pa.float32(), pa.binary(), pa.bool_()}

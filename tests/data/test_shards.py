@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -130,6 +131,17 @@ def test_shards_of_two_codecs_are_refused(
         name = f"{folder}/000000.{suffix}"
         shutil.copy(encoded / "out" / name, tmp_path / "out" / name)
     with pytest.raises(UserError, match="name is encodec_24khz_random in shards/000000"):
+        ShardReader(str(tmp_path / "out"))
+
+
+def test_shards_of_two_precisions_are_refused(encoded: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoded / "out", tmp_path / "out")
+    file = tmp_path / "out" / "shards" / "000001.parquet"
+    table = pq.read_table(file)
+    entry = json.loads(table.schema.metadata[b"resyn"]) | {"precision": "bf16"}
+    pq.write_table(table.replace_schema_metadata({"resyn": json.dumps(entry)}), file)
+    fault = r"precision is fp32 in shards/000000\.parquet, bf16 here"
+    with pytest.raises(UserError, match=fault):
         ShardReader(str(tmp_path / "out"))
 
 
