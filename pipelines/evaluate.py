@@ -34,8 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics",
         metavar="M,M",
-        help="si_snr, estoi, pesq, visqol, log_mel, latent_error, rtf (all)",
+        help="si_snr, estoi, pesq, visqol, log_mel, latent_error, rtf (these); wer, sim, "
+        "dnsmos_ovrl, dnsmos_sig, dnsmos_bak",
     )
+    parser.add_argument(
+        "--whisper", metavar="NAME", help="recogniser of wer: folder or hub name (large-v2)"
+    )
+    parser.add_argument("--ecapa", metavar="NAME", help="speaker model of sim: folder or hub name")
     parser.add_argument("--max-utterances", metavar="N", help="spread over the speakers (all)")
     parser.add_argument("--samples-on-page", metavar="N", help="utterances to hear (8)")
     parser.add_argument("--seed", metavar="N", help="of the stochastic methods (0)")

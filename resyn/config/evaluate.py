@@ -17,7 +17,19 @@ def _split(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split)]
 MetricName = Literal[
-    "si_snr", "estoi", "pesq", "visqol", "log_mel", "sharpness", "latent_error", "rtf"
+    "si_snr",
+    "estoi",
+    "pesq",
+    "visqol",
+    "wer",
+    "sim",
+    "dnsmos_ovrl",
+    "dnsmos_sig",
+    "dnsmos_bak",
+    "log_mel",
+    "sharpness",
+    "latent_error",
+    "rtf",
 ]
 MetricNames = Annotated[tuple[MetricName, ...], BeforeValidator(_split)]
 
@@ -31,6 +43,11 @@ class EvaluateRunSettings(Settings):
     """Size in CPUs of a Ray started for the metrics; None is the machine's, 0 works without Ray."""
     device: str = "cpu"
     """Torch device of synthesis."""
+    model_workers: int | None = Field(default=None, ge=1)
+    """Processes on Ray that hold the models of `wer` and `sim`; None is what CPUs and memory
+    allow."""
+    model_gpus: float = Field(default=0.0, ge=0)
+    """GPUs of each of these; 0 runs the models on the CPU."""
 
 
 class EvaluateConfig(Settings):
@@ -53,7 +70,12 @@ class EvaluateConfig(Settings):
         "latent_error",
         "rtf",
     )
-    """Columns of the table."""
+    """Columns of the table. On request, for their cost: `dnsmos_ovrl`, `dnsmos_sig` and
+    `dnsmos_bak` (seconds per take), `wer` and `sim` (a model that has to be fetched first)."""
+    whisper: str = "openai/whisper-large-v2"
+    """Recogniser of `wer`: a folder of transformers, or a name on the Hugging Face hub."""
+    ecapa: str = "speechbrain/spkrec-ecapa-voxceleb"
+    """Speaker model of `sim`: a folder of SpeechBrain, or a name on the Hugging Face hub."""
     max_utterances: int | None = Field(default=None, ge=1)
     """Utterances to use, spread over the speakers; None uses all."""
     samples_on_page: int = Field(default=8, ge=0)

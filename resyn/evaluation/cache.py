@@ -1,11 +1,13 @@
 """Metric values that a killed or widened evaluation need not compute again.
 
 One JSON file per reference, so that whole files can be replaced on any kind of storage. A value is
-filed under the estimate's audio and the metric's identity (version and definition included).
+filed under the estimate's audio, the metric's identity (version, definition and weights included)
+and, where it counts words, the transcript.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import Any
 
@@ -27,21 +29,22 @@ def audio_sha256(audio: Audio) -> str:
 
 
 class MetricCache:
-    """The known scores of estimates of one reference."""
+    """The known scores of estimates of one reference, in which `text` is said."""
 
-    def __init__(self, storage: Storage, reference: Audio) -> None:
+    def __init__(self, storage: Storage, reference: Audio, text: str | None = None) -> None:
         self._storage = storage
+        self._text = text
         self._name = f"{FOLDER}/{audio_sha256(reference)}.json"
         self._scores = self._load()
         self._unsaved = False
 
     def get(self, estimate_sha256: str, metric: MetricInfo) -> Score | None:
         """The score, or None when it has to be computed."""
-        return self._scores.get(f"{estimate_sha256} {metric.name} {metric.identity()}")
+        return self._scores.get(self._key(estimate_sha256, metric))
 
     def put(self, estimate_sha256: str, metric: MetricInfo, score: Score) -> None:
         """Remember a score; `save` makes it last."""
-        self._scores[f"{estimate_sha256} {metric.name} {metric.identity()}"] = score
+        self._scores[self._key(estimate_sha256, metric)] = score
         self._unsaved = True
 
     def save(self) -> None:
@@ -51,11 +54,18 @@ class MetricCache:
             self._storage.write_json(self._name, tree)
             self._unsaved = False
 
+    def _key(self, estimate_sha256: str, metric: MetricInfo) -> str:
+        said = f" {hashlib.sha256((self._text or '').encode()).hexdigest()[:16]}"
+        return f"{estimate_sha256} {metric.name} {metric.identity()}{said * metric.per_word}"
+
     def _load(self) -> dict[str, Score]:
+        """What can be read; damage costs the time to compute what it hit, nothing else."""
         try:
-            tree: dict[str, Any] = self._storage.read_json(self._name)
-            return {key: Score.model_validate(value) for key, value in tree.items()}
-        except FileNotFoundError:
+            tree: Any = self._storage.read_json(self._name)
+        except (FileNotFoundError, ValueError):
             return {}
-        except (ValueError, AttributeError, ValidationError):
-            return {}  # a damaged cache costs time, nothing else
+        known: dict[str, Score] = {}
+        for key, value in tree.items() if isinstance(tree, dict) else ():
+            with contextlib.suppress(ValidationError):
+                known[key] = Score.model_validate(value, strict=True)
+        return known

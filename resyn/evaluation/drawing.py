@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from resyn.evaluation.metrics import MetricInfo
 from resyn.evaluation.statistics import Interval
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Drawing = Callable[["Axes"], None]
+Place = TypeVar("Place", int, float)
 NUM_SERIES_COLOURS = 6
 INK, RULE, BASELINE, TOPLINE, SOFT = "#010101", "#020202", "#030303", "#040404", "#060606"
 SERIES = tuple(f"#0500{index:02x}" for index in range(NUM_SERIES_COLOURS))
@@ -106,7 +107,7 @@ def error_line(
         )
 
 
-def hollow_line(axes: Axes, values: Mapping[float, float | None], colour: str, marker: str) -> None:
+def hollow_line(axes: Axes, values: Mapping[Place, float | None], colour: str, marker: str) -> None:
     """Published values by place as hollow markers on a dotted line."""
     known = {place: value for place, value in values.items() if value is not None}
     if known:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import resyn
 from resyn.codec.base import Codec
 from resyn.config.evaluate import EvaluateConfig
 from resyn.evaluation.cache import MetricCache, audio_sha256
-from resyn.evaluation.compare import Comparison, ParallelMap, compare, serial_map
+from resyn.evaluation.compare import ParallelMap, serial_map
 from resyn.evaluation.metrics import Score, latent, rtf
 from resyn.evaluation.notes import write_notes
-from resyn.evaluation.plan import Plan, make_plan
+from resyn.evaluation.plan import MODEL_SETTINGS, Plan, make_plan
 from resyn.evaluation.progress import Progress
 from resyn.evaluation.results import (
     ModelRecord,
@@ -26,26 +26,15 @@ from resyn.evaluation.results import (
 )
 from resyn.evaluation.samples import FOLDER as ASSETS
 from resyn.evaluation.samples import choose_samples, write_sample
-from resyn.evaluation.statistics import student_interval
-from resyn.evaluation.synthesis import Synthesizer, Take
+from resyn.evaluation.scoring import Entry, Scorer
+from resyn.evaluation.statistics import summary_interval
+from resyn.evaluation.synthesis import Synthesizer
 from resyn.evaluation.systems import EvaluatedModel, shared_num_coarse
-from resyn.evaluation.utterances import Utterance, UtteranceSet
+from resyn.evaluation.utterances import UtteranceSet
 from resyn.storage import Storage, open_storage
 
 #: Utterances synthesised before their takes are compared; bounds the audio held in memory.
 BLOCK = 16
-
-
-@dataclass
-class _Entry:
-    """An utterance on its way through a block."""
-
-    utterance: Utterance
-    sha256: str
-    cache: MetricCache
-    takes: dict[str, Take]
-    take_sha256: dict[str, str]
-    values: dict[str, dict[str, Score]] = field(default_factory=dict)
 
 
 def evaluate(
@@ -54,11 +43,13 @@ def evaluate(
     codec: Codec,
     data: UtteranceSet,
     parallel_map: ParallelMap = serial_map,
+    model_map: ParallelMap | None = None,
 ) -> Results:
     """Measure every system on every utterance; writes the samples and the cache to the output.
 
-    Results that are complete there, of the same fingerprint, come back as they are. Raises
-    UserError for models that cannot share a table.
+    `model_map` serves the metrics that run a model, and is `parallel_map` unless given. Results
+    that are complete there, of the same fingerprint, come back as they are. Raises UserError for
+    models that cannot share a table.
     """
     plan = make_plan(config, models, codec.spec, data)
     storage = open_storage(config.output)
@@ -69,13 +60,15 @@ def evaluate(
     storage.remove(ASSETS)
     synthesizer = Synthesizer(codec, models, config.seed, config.run.device)
     synthesizer.warm_up(plan.systems, min(data.utterances, key=lambda utt: utt.audio.seconds))
+    scorer = Scorer(plan, parallel_map, model_map or parallel_map)
     records: list[UtteranceRecord] = []
     samples: list[Sample] = []
     for start in range(0, len(data.utterances), BLOCK):
         block = _synthesise(plan, synthesizer, storage, start)
         samples += _write_samples(plan, storage, block, start)
-        _score(plan, block, parallel_map)
+        scorer.score(block)
         records += [_record(plan, entry) for entry in block]
+    print(scorer.summary(), file=sys.stderr)
     return _summarise(plan, records, samples)
 
 
@@ -84,22 +77,22 @@ def _samples_exist(storage: Storage, results: Results) -> bool:
     return all(storage.exists(tile.audio) and storage.exists(tile.spectrogram) for tile in tiles)
 
 
-def _synthesise(plan: Plan, synthesizer: Synthesizer, storage: Storage, start: int) -> list[_Entry]:
+def _synthesise(plan: Plan, synthesizer: Synthesizer, storage: Storage, start: int) -> list[Entry]:
     utterances = plan.data.utterances[start : start + BLOCK]
     progress = Progress("synthesis", "utterances", len(utterances))
-    block: list[_Entry] = []
+    block: list[Entry] = []
     for utterance in utterances:
         frames = synthesizer.encode(utterance)
         takes = {s.key: synthesizer.take(s, utterance, frames) for s in plan.systems}
         hashes = {key: audio_sha256(take.audio) for key, take in takes.items()}
-        cache = MetricCache(storage, utterance.audio)
-        block.append(_Entry(utterance, audio_sha256(utterance.audio), cache, takes, hashes))
+        cache = MetricCache(storage, utterance.audio, utterance.text)
+        block.append(Entry(utterance, audio_sha256(utterance.audio), cache, takes, hashes))
         progress.advance()
     return block
 
 
 def _write_samples(
-    plan: Plan, storage: Storage, block: Sequence[_Entry], start: int
+    plan: Plan, storage: Storage, block: Sequence[Entry], start: int
 ) -> Iterator[Sample]:
     chosen = choose_samples(len(plan.data.utterances), plan.config.samples_on_page)
     shown = [system for system in plan.systems if system.group != "codebooks"]
@@ -108,33 +101,7 @@ def _write_samples(
             yield write_sample(storage, index + 1, entry.utterance, shown, entry.takes)
 
 
-def _score(plan: Plan, block: Sequence[_Entry], parallel_map: ParallelMap) -> None:
-    """Fill in the values of metrics on audio: from the cache, or computed and cached."""
-    jobs: list[tuple[_Entry, str]] = []
-    comparisons: list[Comparison] = []
-    for entry in block:
-        for system in plan.systems:
-            known = {
-                name: entry.cache.get(entry.take_sha256[system.key], plan.metrics[name])
-                for name in plan.audio_metrics(system)
-            }
-            entry.values[system.key] = {n: s for n, s in known.items() if s is not None}
-            if missing := tuple(name for name, score in known.items() if score is None):
-                jobs.append((entry, system.key))
-                estimate = entry.takes[system.key].audio
-                comparisons.append(Comparison(entry.utterance.audio, estimate, missing))
-    progress = Progress("metrics", "comparisons", len(jobs))
-    scored = parallel_map(compare, comparisons)
-    for position, ((entry, key), scores) in enumerate(zip(jobs, scored, strict=True), 1):
-        entry.values[key] |= scores
-        for name, score in scores.items():
-            entry.cache.put(entry.take_sha256[key], plan.metrics[name], score)
-        if position == len(jobs) or jobs[position][0] is not entry:
-            entry.cache.save()
-        progress.advance()
-
-
-def _record(plan: Plan, entry: _Entry) -> UtteranceRecord:
+def _record(plan: Plan, entry: Entry) -> UtteranceRecord:
     utterance = entry.utterance
     values: dict[str, dict[str, Score]] = {}
     for system in plan.systems:
@@ -157,12 +124,16 @@ def _summarise(
 ) -> Results:
     aggregates = {
         system.key: {
-            name: student_interval([v for v in column if v is not None])
+            name: summary_interval(
+                (record.values[system.key][name] for record in records),
+                plan.metrics[name].per_word,
+            )
             for name in plan.columns(system)
-            for column in ([record.values[system.key][name].value for record in records],)
         }
         for system in plan.systems
     }
+    # The page may be published: neither this machine's folders nor a server's address.
+    unpublished = {"model", "output", "tracking_uri", *MODEL_SETTINGS.values()}
     results = Results(
         resyn_version=resyn.__version__,
         fingerprint=plan.fingerprint(),
@@ -170,8 +141,7 @@ def _summarise(
         codec=plan.spec,
         num_coarse=shared_num_coarse(plan.models),
         models=tuple(_model_record(model) for model in plan.models),
-        # The page may be published: neither this machine's folders nor a server's address.
-        settings=plan.config.model_dump(mode="json", exclude={"model", "output", "tracking_uri"}),
+        settings=plan.config.model_dump(mode="json", exclude=unpublished),
         metrics=plan.metrics,
         systems=plan.systems,
         utterances=tuple(records),

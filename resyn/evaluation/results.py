@@ -110,8 +110,16 @@ class Results(Record):
 
     def column(self, system: str, metric: str) -> list[float | None]:
         """A system's values by utterance."""
+        return [score.value for score in self.scores(system, metric)]
+
+    def scores(self, system: str, metric: str) -> list[Score]:
+        """A system's scores by utterance, one without a value where it was not measured."""
         empty = Score(value=None)
-        return [utt.values.get(system, {}).get(metric, empty).value for utt in self.utterances]
+        return [utt.values.get(system, {}).get(metric, empty) for utt in self.utterances]
+
+    def words(self, system: str, metric: str) -> list[int]:
+        """Words that a system's values per word were divided by, by utterance."""
+        return [score.words or 0 for score in self.scores(system, metric)]
 
     @property
     def seconds(self) -> float:

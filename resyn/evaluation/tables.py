@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resyn.evaluation.metrics import MetricInfo
 from resyn.evaluation.notes import falls_below
-from resyn.evaluation.numbers import MISSING, format_half_width, format_value
+from resyn.evaluation.numbers import MISSING, format_half_width, format_value, join_words
 from resyn.evaluation.results import Results
 from resyn.evaluation.statistics import CONFIDENCE
 from resyn.evaluation.systems import System
@@ -127,11 +127,19 @@ def _line(cells: list[str]) -> str:
 
 def _footnotes(results: Results) -> Iterator[str]:
     count, seconds = len(results.utterances), results.seconds
+    pooled = [info.title for info in results.metrics.values() if info.per_word]
+    rates = f" {join_words(pooled)}: all errors over all words, interval by bootstrap."
     yield (
-        f"Mean ± half of the {CONFIDENCE:.0%} interval over {count} utterances ({seconds:.0f} s). "
+        f"Mean ± half of the {CONFIDENCE:.0%} interval over {count} utterances ({seconds:.0f} s)."
+        f"{rates if pooled else ''} "
         f"Bold: best method. ▾: worse than baseline {results.baseline.symbol}."
     )
     yield ""
     label = f"{results.codec.name}{' (random weights)' if results.codec.random_weights else ''}"
     backends = "; ".join(f"{info.title}: {info.backend}" for info in results.metrics.values())
     yield f"Codec {label}. {backends}."
+    for name, info in results.metrics.items():
+        if all(results.aggregates[s.key].get(name) is None for s in results.table_systems):
+            yield ""
+            reason = _why_missing(results, results.baseline, name)
+            yield f"{info.title} has no values: {reason}."

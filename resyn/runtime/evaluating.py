@@ -23,7 +23,7 @@ from resyn.evaluation.utterances import UtteranceSet, list_clips, read_clips
 from resyn.methods import parse_method, read_sampling, sampling_settings
 from resyn.resynthesis import Resynthesizer
 from resyn.runtime.models import resolve_model
-from resyn.runtime.ray_map import RayMap
+from resyn.runtime.ray_map import RayActorMap, RayMap
 from resyn.storage import open_storage
 from resyn.training.checkpoint import STATE
 
@@ -45,7 +45,10 @@ def run(config: EvaluateConfig) -> Results:
     inputs = load_inputs(config)
     workers = config.run.workers
     parallel_map: ParallelMap = serial_map if workers == 0 else RayMap(workers)
-    results = evaluate(config, inputs.models, inputs.codec, inputs.data, parallel_map)
+    model_map = None
+    if workers != 0:
+        model_map = RayActorMap(workers, config.run.model_workers, config.run.model_gpus)
+    results = evaluate(config, inputs.models, inputs.codec, inputs.data, parallel_map, model_map)
     output = open_storage(config.output)
     write_report(output, results)
     print(markdown_table(results))
@@ -60,13 +63,16 @@ def show_plan(config: EvaluateConfig) -> None:
     """Print the settings and what they would do; writes nothing."""
     inputs = load_inputs(config)
     print(config.to_yaml())
-    plan = make_plan(config, inputs.models, inputs.codec.spec, inputs.data)
+    plan = make_plan(config, inputs.models, inputs.codec.spec, inputs.data, download=False)
     count, seconds = len(inputs.data.utterances), inputs.data.seconds
     print(f"{count} utterances, {seconds:.0f} s; {len(inputs.data.skipped)} skipped")
     for source, reason in inputs.data.skipped:
         print(f"  skipped {source}: {reason}")
     for system in plan.systems:
         print(f"  {system.label}: {', '.join(plan.columns(system))}")
+    for name, metric in plan.ready.items():
+        if reason := metric.missing():
+            print(f"  {name}: no values yet: {reason}")
     print(f"{count * len(plan.systems)} takes to compare; fingerprint {plan.fingerprint()}")
 
 

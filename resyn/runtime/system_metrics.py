@@ -73,4 +73,4 @@ def _monitors() -> list[BaseMetricsMonitor]:
 
 
 def _means(monitor: BaseMetricsMonitor) -> dict[str, float]:
-    return {f"system/{name}": value for name, value in monitor.aggregate_metrics().items()}
+    return {f"system/{name}": value for name, value in (monitor.aggregate_metrics() or {}).items()}

@@ -18,6 +18,7 @@ from resyn.evaluation.systems import EvaluatedModel
 from resyn.evaluation.utterances import UtteranceSet, list_clips, read_clips
 from resyn.types import CodecFrames, LatentSpace
 from tests.evaluation.fakes import LEVELS, KnowingModel, ToyCodec, Word, speech_like
+from tests.evaluation.tiny_models import write_ecapa, write_whisper
 
 QUICK = ("si_snr", "estoi", "log_mel", "latent_error", "rtf")
 
@@ -81,6 +82,18 @@ def models(codec: Codec, data: UtteranceSet) -> list[EvaluatedModel]:
             lambda one, x1, nfe, seed: codec.dequantize(one.codes[:, : nfe + 1]),
         ),
     ]
+
+
+@pytest.fixture(scope="session")
+def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Whisper."""
+    return write_whisper(tmp_path_factory.mktemp("models") / "whisper")
+
+
+@pytest.fixture(scope="session")
+def ecapa_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random ECAPA-TDNN."""
+    return write_ecapa(tmp_path_factory.mktemp("models") / "ecapa")
 
 
 @pytest.fixture

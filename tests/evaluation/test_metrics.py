@@ -69,7 +69,7 @@ def test_latent_error_counts_in_standard_deviations() -> None:
     assert "finite" in str(broken.reason)
 
 
-@pytest.mark.parametrize("name", AUDIO_METRICS)
+@pytest.mark.parametrize("name", [n for n, m in AUDIO_METRICS.items() if m.files is None])
 @pytest.mark.parametrize("silent", ["reference", "estimate"])
 def test_silence_has_no_value_but_a_reason(name: str, silent: str) -> None:
     nothing = np.zeros_like(SPEECH)
@@ -117,7 +117,8 @@ def test_a_package_that_fails_or_returns_nan_leaves_a_reason() -> None:
 
 def test_metrics_hear_at_their_own_rate() -> None:
     sound = Audio(speech_like(1.0, 24_000), 24_000)
-    scores = compare(Comparison(sound, Audio(0.5 * sound.samples, 24_000), ("si_snr", "log_mel")))
+    metrics = (AUDIO_METRICS["si_snr"], AUDIO_METRICS["log_mel"])
+    scores = compare(Comparison(sound, Audio(0.5 * sound.samples, 24_000), metrics))
     assert scores["log_mel"].value == pytest.approx(math.log(2), abs=0.05)
     assert AUDIO_METRICS["si_snr"].info(24_000).sample_rate == 24_000
     assert AUDIO_METRICS["log_mel"].info(24_000).sample_rate == 16_000
@@ -126,4 +127,4 @@ def test_metrics_hear_at_their_own_rate() -> None:
 def test_takes_of_different_length_are_a_fault_of_ours() -> None:
     sound = Audio(SPEECH, 16_000)
     with pytest.raises(ValueError, match="differ in shape"):
-        compare(Comparison(sound, Audio(SPEECH[:-1], 16_000), ("si_snr",)))
+        compare(Comparison(sound, Audio(SPEECH[:-1], 16_000), (AUDIO_METRICS["si_snr"],)))
