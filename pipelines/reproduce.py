@@ -18,19 +18,24 @@ def parser() -> argparse.ArgumentParser:
     add("--scale", metavar="SCALE", help=f"{scale} (demo)")
     add("--output", metavar="DIR", help="folder of everything it makes (reproduce-out)")
     add("--shards", metavar="URI", help="paper scale: folder written by pipelines/encode.py")
-    add("--input", metavar="URI", help="paper scale: speech to evaluate on")
     add("--subset", metavar="SHARE", help="share of the data that table2 trains on (1/60)")
     add("--subset-shards", metavar="URI", help="shards of table2's smaller set, for a subset")
-    add("--codec-weights", metavar="FILE", help="the codec's weights")
-    add("--metrics", metavar="M,M", help="metrics to compute (all)")
-    add("--max-utterances", metavar="N", help="evaluation utterances, spread over the speakers")
     add("--seed", metavar="N", help="seed of weights, crops and noise")
     workers = "Ray Train workers; 0 trains in this process"
     add("--num-workers", dest="run.num_workers", metavar="N", help=workers)
     add("--use-gpu", dest="run.use_gpu", action="store_true", default=None, help="train on GPUs")
+    speech = "paper scale: speech to evaluate on"
+    add("--input", dest="evaluate.input", metavar="URI", help=speech)
+    most = "evaluation utterances, spread over the speakers"
+    add("--max-utterances", dest="evaluate.max_utterances", metavar="N", help=most)
+    metrics = "metrics to compute; at demo scale not those that need much time or a model"
+    add("--metrics", dest="evaluate.metrics", metavar="M,M", help=metrics)
+    weights = "the codec's weights"
+    add("--codec-weights", dest="evaluate.codec_weights", metavar="FILE", help=weights)
     device = "torch device of synthesis (cpu)"
-    add("--device", dest="evaluation.device", metavar="DEVICE", help=device)
-    add("--threads", dest="evaluation.threads", metavar="N", help="CPU threads of synthesis (2)")
+    add("--device", dest="evaluate.run.device", metavar="DEVICE", help=device)
+    threads = "CPU threads of synthesis (2)"
+    add("--threads", dest="evaluate.run.threads", metavar="N", help=threads)
     store = "MLflow; default mlflow.db in the output"
     add("--tracking-uri", dest="tracking.uri", metavar="URI", help=store)
     return made

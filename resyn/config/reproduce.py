@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from resyn.config.base import Settings
 from resyn.config.demo import DemoConfig
-from resyn.config.evaluate import Counts, EvaluateRunSettings, MetricName, MetricNames
+from resyn.config.evaluate import Counts, EvaluateConfig, MetricName
 from resyn.config.train import RunSettings, Share, TrackingSettings
 
 Part = Literal["table1", "table2", "fig2", "fig3"]
@@ -28,11 +28,10 @@ class ReproduceConfig(Settings):
     what: Annotated[tuple[Part, ...], BeforeValidator(_parts), Field(min_length=1)] = PARTS
     scale: Literal["demo", "paper"] = "demo"
     output: str = "reproduce-out"
-    """Folder of everything it makes; that of a demo, whose speech, shards and runs are reused."""
+    """Folder of everything it makes; a demo's own will do, whose speech and shards are then reused
+    and whose runs are gone on with."""
     shards: str = ""
     """Token shards to train on; at demo scale they are made."""
-    input: str = ""
-    """Evaluation speech; at demo scale it is made."""
     subset: Share = 1 / 60
     """Share of the training data that Table 2 trains on; the paper's 960 of 60,000 h are 1/62.5."""
     subset_shards: str = ""
@@ -41,38 +40,44 @@ class ReproduceConfig(Settings):
     preset: str = "demo"
     steps: dict[str, int]
     """Optimiser steps by method, on all data and on the subset alike."""
-    nfe: Counts = (1, 2, 4, 7, 16, 32)
-    """Network evaluations of Table 1 and Fig. 3, where a method allows them."""
-    subset_nfe: Counts = (1, 7)
-    metrics: MetricNames = get_args(MetricName)
-    """Whatever has no value here is told with its reason."""
-    codec: str | None = None
-    """Codec of Fig. 2 where it is all that is asked for; models bring their own."""
-    codec_weights: str | None = None
-    """File of the codec's weights; None takes the codec's own."""
-    max_utterances: int | None = Field(default=None, ge=1)
     seed: int = 0
+    """Of weights, crops and noise."""
     run: RunSettings = RunSettings()
     """How training is carried out."""
-    evaluation: EvaluateRunSettings = EvaluateRunSettings()
     tracking: TrackingSettings = TrackingSettings()
+    evaluate: EvaluateConfig
+    """How the models are scored; `input` is the evaluation speech, at demo scale made. Models,
+    output and seed are the reproduction's."""
+    subset_nfe: Counts = (1, 7)
+    """Network evaluations of Table 2."""
     demo: DemoConfig = DemoConfig()
-    """The synthetic speech of the demo scale; its `output` and `steps` are not used."""
+    """The synthetic speech of the demo scale; its `output`, `seed` and `steps` are not used."""
 
+
+#: Network evaluations of Table 1 and Fig. 3, where a method allows them.
+_NFE = (1, 2, 4, 7, 16, 32)
+#: Too slow for two cores, or in need of a large model; at demo scale only on request.
+_ON_REQUEST = {"wer", "sim", "dnsmos_sig", "dnsmos_bak"}
+_METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 #: In this process and on the plain engine: at this size a cluster's start costs more than a run.
 DEMO = ReproduceConfig(
     scale="demo",
     preset="demo",
-    steps={"onestep": 270, "sb": 320, "c2f": 300},
-    max_utterances=16,
+    steps=dict.fromkeys(("onestep", "sb", "c2f"), 500),
     run=RunSettings(engine="torch", num_workers=0, checkpoint_every=100, log_every=10),
+    evaluate=EvaluateConfig(
+        nfe=_NFE,
+        metrics=tuple(name for name in _METRICS if name not in _ON_REQUEST),
+        max_utterances=16,
+    ),
 )
 PAPER = ReproduceConfig(
     scale="paper",
     preset="base_210m",
     steps=dict.fromkeys(("onestep", "sb", "c2f"), 1_000_000),
     run=RunSettings(checkpoint_every=5000),
+    evaluate=EvaluateConfig(nfe=_NFE, metrics=_METRICS),
 )
 SCALES = {"demo": DEMO, "paper": PAPER}
 

@@ -9,7 +9,6 @@ from resyn.evaluation.drawing import (
     BASELINE,
     MARKERS,
     SERIES,
-    TOPLINE,
     Panel,
     draw_panel,
     metric_heading,
@@ -28,14 +27,14 @@ HEIGHT = 3.2
 #: A panel each, where measured.
 COST_FIGURE_METRICS = ("estoi", "log_mel")
 #: Nearest to a listener first; the first that has values gets the third panel.
-PERCEPTUAL_METRICS = ("dnsmos", "sim", "wer", "visqol", "pesq")
+PERCEPTUAL_METRICS = ("dnsmos_ovrl", "sim", "wer", "visqol", "pesq")
 
 
 def cost_panels(results: Results) -> list[Panel]:
     """Quality against real-time factor, one panel per metric; none where no cost was measured.
 
     Every method and NFE is a point with its 95 % intervals in both directions and its NFE beside
-    it; the first RVQ code, all codes and z, which cost a decoder alone, stand for comparison.
+    it; the first RVQ code, which costs a decoder alone, stands for comparison.
     """
     if rtf.NAME not in results.metrics or not method_series(results):
         return []
@@ -52,7 +51,7 @@ def _measured(results: Results, name: str) -> bool:
 
 
 def _cost_panel(results: Results, info: MetricInfo) -> Panel:
-    levels = [s for s in results.systems if s.group in ("baseline", "topline")]
+    baseline = results.baseline
     told: list[str] = []
 
     def points(systems: Sequence[System]) -> list[tuple[System, Interval, Interval]]:
@@ -67,14 +66,13 @@ def _cost_panel(results: Results, info: MetricInfo) -> Panel:
             found = points(one.systems)
             colour, marker = SERIES[one.slot - 1], MARKERS[one.slot - 1]
             _cross(axes, found, colour, f"{marker}-", [str(s.nfe) for s, _, _ in found])
-        for system, cost, value in points(levels):
-            colour = BASELINE if system.group == "baseline" else TOPLINE
-            _cross(axes, [(system, cost, value)], colour, "D", [system.symbol])
+        _cross(axes, points([baseline]), BASELINE, "D", [baseline.symbol])
         _plain_ticks(axes)
         axes.set_xlabel("RTF: seconds of computing per second of speech")
         axes.margins(x=0.12, y=0.12)
 
-    for system, cost, value in points([s for s in results.systems if s.group != "codebooks"]):
+    methods = [system for system in results.systems if system.group == "method"]
+    for system, cost, value in points([baseline, *methods]):
         told.append(f"{system.label} {value.mean:.{info.digits}f} at RTF {cost.mean:.3f}")
     summary = f"{info.title}: {', '.join(told)}"
     return draw_panel(metric_heading(info), summary, f"cost-{info.name}", draw, HEIGHT)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from resyn.evaluation.metrics import MetricInfo
 from resyn.evaluation.statistics import Interval
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Drawing = Callable[["Axes"], None]
-Place = TypeVar("Place", int, float)
 NUM_SERIES_COLOURS = 6
 INK, RULE, BASELINE, TOPLINE, SOFT = "#010101", "#020202", "#030303", "#040404", "#060606"
 SERIES = tuple(f"#0500{index:02x}" for index in range(NUM_SERIES_COLOURS))
@@ -107,12 +106,27 @@ def error_line(
         )
 
 
-def hollow_line(axes: Axes, values: Mapping[Place, float | None], colour: str, marker: str) -> None:
-    """Published values by place as hollow markers on a dotted line."""
-    known = {place: value for place, value in values.items() if value is not None}
+def hollow_line(
+    axes: Axes,
+    places: Iterable[float],
+    values: Iterable[float | None],
+    colour: str,
+    marker: str,
+    join: bool = True,
+) -> None:
+    """Published values as hollow markers, on a dotted line to `join`; None leaves one out."""
+    known = [(p, v) for p, v in zip(places, values, strict=True) if v is not None]
     if known:
-        style = {"linestyle": ":", "linewidth": 1.2, "markerfacecolor": "none", "markersize": 7}
-        axes.plot(list(known), list(known.values()), color=colour, marker=marker, **style)
+        axes.plot(
+            [place for place, _ in known],
+            [value for _, value in known],
+            color=colour,
+            marker=marker,
+            markersize=7,
+            markerfacecolor="none",
+            linestyle=":" if join else "none",
+            linewidth=1.2,
+        )
 
 
 def _inline_svg(figure: Figure) -> str:

@@ -96,8 +96,8 @@ def _codebook_panel(
         places = range(len(ladder))
         error_line(axes, places[:-1], intervals[:-1], INK, "o-")
         error_line(axes, places[-1:], intervals[-1:], TOPLINE, "D")
-        theirs = {place: published.get(system.key) for place, system in enumerate(ladder)}
-        hollow_line(axes, theirs, SOFT, "D")
+        theirs = [published.get(system.key) for system in ladder]
+        hollow_line(axes, places, theirs, SOFT, "D", join=False)
         axes.set_xticks(list(places), labels)
         axes.set_xlabel("RVQ codebooks decoded; z: no quantiser")
 
@@ -121,7 +121,7 @@ def _nfe_panel(
             marker = MARKERS[one.slot - 1]
             error_line(axes, shifted, intervals, SERIES[one.slot - 1], f"{marker}-")
             theirs = [published.get(system.key) for system in one.systems if system.nfe]
-            hollow_line(axes, dict(zip(shifted, theirs, strict=True)), SERIES[one.slot - 1], marker)
+            hollow_line(axes, shifted, theirs, SERIES[one.slot - 1], marker)
         _levels(axes, results, name, lines)
         axes.set_xticks(range(len(counts)), [str(count) for count in counts])
         axes.set_xlim(-0.4, len(counts) - 0.6)

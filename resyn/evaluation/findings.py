@@ -13,7 +13,9 @@ from resyn.evaluation.results import Results
 from resyn.evaluation.statistics import paired_difference
 from resyn.evaluation.systems import LATENT, System
 
-Verdict = Literal["holds", "holds in part", "does not hold", "cannot be told"]
+Verdict = Literal[
+    "holds", "holds in part", "does not hold", "no clear difference", "cannot be told"
+]
 #: The paper's intrusive metrics (Table 1), and PESQ, which it does not use.
 INTRUSIVE = ("si_snr", "estoi", "visqol", "pesq")
 #: Beginnings of the names of metrics that need no reference, as a listener needs none.
@@ -43,12 +45,17 @@ class Check:
 
 
 def judge(source: str, claim: str, checks: Iterable[Check | str]) -> Finding:
-    """All checks together; a text stands for a check that could not be made, and says why."""
+    """All checks together; a text stands for a check that could not be made, and says why.
+
+    Where no comparison is beyond chance, neither the finding nor its opposite came out.
+    """
     checks = list(checks)
     made = [check for check in checks if isinstance(check, Check)]
     verdict: Verdict = "holds in part"
     if not made:
         verdict = "cannot be told"
+    elif not any(check.clear for check in made):
+        verdict = "no clear difference"
     elif all(check.held for check in made):
         verdict = "holds"
     elif not any(check.held for check in made):
@@ -96,7 +103,8 @@ def why_missing(results: Results, metric: str, *keys: str) -> str:
 
 def codebook_findings(results: Results) -> Iterator[Finding]:
     """Of Fig. 2."""
-    counted = sorted((s for s in results.systems if s.num_codebooks), key=_count)
+    counted = [system for system in results.systems if system.num_codebooks]
+    counted.sort(key=lambda system: system.num_codebooks or 0)
     pairs = list(pairwise([*counted, results.system(LATENT)]))
     claim = "Every further codebook improves the audio, and z, which no decoder saw, is best."
     yield judge(
@@ -226,19 +234,14 @@ def _ladder(results: Results, metric: str, pairs: Sequence[tuple[System, System]
     rungs = [pairs[0][0], *(after for _, after in pairs)]
     means = [results.aggregates[rung.key].get(metric) for rung in rungs]
     told = ", ".join(format_value(mean.mean, info) for mean in means if mean is not None)
-    return Check(
-        all(check.held for check in checks),
-        all(check.clear for check in checks),
-        f"{info.title} of {rungs[0].symbol} … {rungs[-1].symbol}: {told}",
-    )
+    clear = [check.clear for check in checks]
+    doubt = "" if all(clear) else "; not every step is clear"
+    text = f"{info.title} of {rungs[0].symbol} … {rungs[-1].symbol}: {told}{doubt}"
+    return Check(all(check.held for check in checks), any(clear), text)
 
 
 def _methods(results: Results) -> list[str]:
     return [system.key for system in results.systems if system.group == "method"]
-
-
-def _count(system: System) -> int:
-    return system.num_codebooks or 0
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -134,11 +134,11 @@ def _value_table(results: Results, info: MetricInfo) -> ValueTable:
 
 
 def _settings(results: Results) -> dict[str, str]:
-    """Dotted settings as text; those left open are left out."""
+    """Dotted settings as text; those left open or empty are left out."""
     return {
         key: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         for key, value in flatten(results.settings).items()
-        if value is not None
+        if value not in (None, [])
     }
 
 

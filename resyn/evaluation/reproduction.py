@@ -170,7 +170,7 @@ def _ours(results: Results, key: str | None, metric: str) -> tuple[Interval | No
     if key is None or key not in results.aggregates:
         return None, "not evaluated here"
     if metric not in results.metrics:
-        return None, "not computed here"
+        return None, "not computed here; --metrics names what is"
     interval = results.aggregates[key].get(metric)
     return interval, "" if interval else why_missing(results, metric, key)
 

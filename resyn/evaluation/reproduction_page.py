@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from resyn.evaluation.cost import cost_panels
 from resyn.evaluation.drawing import MARKERS, SERIES, Panel, draw_panel, hollow_line
 from resyn.evaluation.figures import codebook_panels, method_series, nfe_panels
+from resyn.evaluation.findings import Verdict
 from resyn.evaluation.page import page_environment, slots_of
 from resyn.evaluation.paper import Paper
 from resyn.evaluation.reproduction import Reproduction
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 PAGE, TEXT, DATA = "index.html", "reproduction.md", "reproduction.json"
 #: Of Fig. 3 here: the paper's two, and what else tells how speech is heard.
 PERCEPTUAL = ("wer", "sim", "dnsmos", "visqol", "pesq", "sharpness")
+
+#: Each verdict in words for one finding and for several.
+VERDICTS: dict[Verdict, tuple[str, str]] = {
+    "holds": ("holds", "hold"),
+    "holds in part": ("holds in part", "hold in part"),
+    "does not hold": ("does not hold", "do not hold"),
+    "no clear difference": ("shows no clear difference", "show no clear difference"),
+    "cannot be told": ("cannot be told", "cannot be told"),
+}
 
 
 def write_reproduction(
@@ -95,10 +105,10 @@ def _paper_panel(paper: Paper, metric: str) -> Panel:
 
     def draw(axes: Axes) -> None:
         for index, title in enumerate(titles):
-            own = {
-                counts.index(r.nfe): r.values[metric] for r in rows if r.title == title and r.nfe
-            }
-            hollow_line(axes, own, SERIES[index], MARKERS[index])
+            own = [row for row in rows if row.title == title]
+            places = [counts.index(row.nfe) for row in own if row.nfe is not None]
+            values = [row.values[metric] for row in own]
+            hollow_line(axes, places, values, SERIES[index], MARKERS[index])
         axes.set_xticks(range(len(counts)), [str(count) for count in counts])
         axes.set_xlim(-0.4, len(counts) - 0.6)
         axes.set_xlabel("network evaluations (NFE)")
@@ -108,8 +118,11 @@ def _paper_panel(paper: Paper, metric: str) -> Panel:
     return draw_panel(heading, f"The paper's {info.title}: {told}", f"paper-{metric}", draw)
 
 
-def _count_verdicts(made: Reproduction) -> list[tuple[str, int]]:
-    """How many findings hold, hold in part, do not, and cannot be told."""
-    order = ("holds", "holds in part", "does not hold", "cannot be told")
-    counts = {name: sum(f.verdict == name for f in made.findings) for name in order}
-    return [(name, count) for name, count in counts.items() if count]
+def _count_verdicts(made: Reproduction) -> str:
+    """`3 hold, 1 holds in part, 4 do not hold`, of the verdicts that occur."""
+    told: list[str] = []
+    for verdict, (one, several) in VERDICTS.items():
+        count = sum(finding.verdict == verdict for finding in made.findings)
+        if count:
+            told.append(f"{count} {one if count == 1 else several}")
+    return ", ".join(told)

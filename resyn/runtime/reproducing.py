@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import resyn
-from resyn.config.evaluate import EvaluateConfig
 from resyn.config.reproduce import ReproduceConfig
 from resyn.config.train import TrainConfig
 from resyn.errors import UserError
@@ -59,7 +58,7 @@ class Reproducer:
     @property
     def speech(self) -> str:
         """Evaluation data."""
-        return str(self.demo.corpus / "librispeech") if self.small else self.config.input
+        return str(self.demo.corpus / "librispeech") if self.small else self.config.evaluate.input
 
     @property
     def subset_in_words(self) -> str:
@@ -90,9 +89,9 @@ class Reproducer:
 
     def run(self) -> None:
         """All stages; one that is complete says so and costs nothing."""
-        for flag in ("shards", "input"):
-            if not self.small and not getattr(self.config, flag):
-                raise UserError(f"--{flag}: the paper scale needs it; --scale demo makes its own")
+        given = {"shards": self.shards, "input": self.speech}
+        for flag in (flag for flag, place in given.items() if not place):
+            raise UserError(f"--{flag}: the paper scale needs it; --scale demo makes its own")
         run_stages(self.stages())
 
     def train_config(self, method: str, *, subset: bool) -> TrainConfig:
@@ -128,19 +127,17 @@ class Reproducer:
         """Score the models that one set of data made, all with one codec on one set of speech."""
         config = self.config
         runs = [self.place(run_folder(method, subset)) for method in methods]
+        changed = {"nfe": config.subset_nfe, "samples_on_page": 0} if subset else {}
         self.evaluations[SUBSET if subset else FULL] = evaluating.run(
-            EvaluateConfig(
-                model=tuple(runs),
-                input=self.speech,
-                output=self.place(SUBSET if subset else FULL),
-                nfe=config.subset_nfe if subset else config.nfe,
-                metrics=config.metrics,
-                max_utterances=config.max_utterances,
-                samples_on_page=0 if subset else 8,
-                seed=config.seed,
-                codec=None if runs else (config.codec or config.demo.codec),
-                codec_weights=config.codec_weights,
-                run=config.evaluation,
+            config.evaluate.model_copy(
+                update={
+                    "model": tuple(runs),
+                    "input": self.speech,
+                    "output": self.place(SUBSET if subset else FULL),
+                    "seed": config.seed,
+                    "codec": config.evaluate.codec or (None if runs else config.demo.codec),
+                    **changed,
+                }
             )
         )
 

@@ -115,6 +115,7 @@ def test_a_difference_within_chance_is_called_unclear(template: Results) -> None
     assert check.held
     assert not check.clear
     assert "no clear difference" in check.text
+    assert judge("Table 1", "a draw", [check]).verdict == "no clear difference"
 
 
 @pytest.mark.parametrize(("loss", "verdict"), [(0.3, "holds"), (0.01, "does not hold")])

@@ -1,10 +1,9 @@
-"""Laws of spectral sharpness: what blurs a spectrogram lowers it, and nothing else does."""
+"""Laws of spectral sharpness: it follows what varies along time and frequency, and no gain."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from resyn.evaluation.metrics import AUDIO_METRICS, Pair
 from resyn.evaluation.metrics.sharpness import sharpness
@@ -14,17 +13,15 @@ RATE = 16_000
 SPEECH = speech_like(1.5, RATE)
 
 
-def blurred(samples: np.ndarray, frames: int, bins: int) -> np.ndarray:
-    """`samples` with its magnitudes averaged over time and frequency, under the same phases."""
-    window = torch.hann_window(512)
-    spectrum = torch.stft(torch.from_numpy(samples), 512, 128, window=window, return_complex=True)
-    kernel = torch.ones(1, 1, bins, frames) / (bins * frames)
-    padded = torch.nn.functional.pad(
-        spectrum.abs()[None, None], 2 * [frames // 2] + 2 * [bins // 2], mode="replicate"
-    )
-    smooth = torch.conv2d(padded, kernel)[0, 0]
-    made = torch.istft(torch.polar(smooth, spectrum.angle()), 512, 128, window=window)
-    return np.pad(made.numpy(), (0, len(samples) - len(made)))
+def modulated(axis: str, depth: float) -> np.ndarray:
+    """Noise whose logarithmic level swings by 1.5 · `depth` nepers along time or frequency."""
+    noise = 0.01 * np.random.default_rng(0).standard_normal(2 * RATE)
+    if axis == "time":
+        swing = np.sin(2 * np.pi * 2 * np.arange(len(noise)) / RATE)
+        return (noise * np.exp(1.5 * depth * swing)).astype(np.float32)
+    spectrum = np.fft.rfft(noise)
+    swing = np.sin(2 * np.pi * 4 * np.linspace(0, 1, len(spectrum)))
+    return np.fft.irfft(spectrum * np.exp(1.5 * depth * swing)).astype(np.float32)
 
 
 def test_a_copy_is_as_sharp_as_the_reference_whatever_its_gain():
@@ -33,14 +30,14 @@ def test_a_copy_is_as_sharp_as_the_reference_whatever_its_gain():
 
 
 @pytest.mark.parametrize("axis", ["time", "frequency"])
-def test_the_more_a_spectrogram_is_blurred_the_less_sharp_it_is(axis):
-    values = []
-    for width in (1, 5, 15, 41):
-        shape = (width, 1) if axis == "time" else (1, width)
-        values.append(sharpness(Pair(SPEECH, blurred(SPEECH, *shape), RATE)))
-    assert values[0] == pytest.approx(1, abs=0.02)
+def test_sharpness_follows_the_depth_of_modulation_along_either_axis(axis: str):
+    """What noise varies by itself, and the swing's own variance, 1.5² / 2 · depth², add up."""
+    reference = modulated(axis, 1.0)
+    values = [sharpness(Pair(reference, modulated(axis, d), RATE)) for d in (1.5, 1.0, 0.5, 0.0)]
+    assert values[1] == 1
     assert values == sorted(values, reverse=True)
-    assert values[-1] < 0.93
+    flat, half = values[3] ** 2, values[2] ** 2
+    assert half == pytest.approx(flat + (1 - flat) / 4, rel=0.05)
 
 
 def test_pauses_do_not_count():
