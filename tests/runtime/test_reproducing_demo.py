@@ -36,10 +36,10 @@ def test_the_demo_scale_goes_on_from_a_demo_and_ends_in_a_page(
     folder = tmp_path / "reproduction"
     made = json.loads((folder / "reproduction.json").read_text())
     assert [model["steps"] for model in made["models"]] == [3] * 6
-    assert made["models"][3]["hours"] < made["models"][0]["hours"] / 10
-    verdicts = {finding["claim"][:20]: finding["verdict"] for finding in made["findings"]}
-    assert set(verdicts.values()) <= {"holds", "holds in part", "does not hold", "cannot be told"}
+    # One segment of half a minute, the least there is.
+    assert 0 < made["models"][3]["hours"] < made["models"][0]["hours"] / 3
     assert len(made["findings"]) == 8
+    assert all(finding["verdict"] and finding["evidence"] for finding in made["findings"])
     page = (folder / "index.html").read_text()
     assert "other data: synthetic speech" in page
     assert all(row["cells"]["rtf"]["ours"] for row in made["table1"] if row["key"] == "sb-nfe7")
