@@ -42,8 +42,7 @@ def fit(config: TrainConfig, say: Say = print) -> TrainResult:
     if plan.complete:
         result = _finished(config)
         config = _resolved(config)
-        if tell_pending(config, plan.reader, result.run_id):
-            say(f"MLflow has been told what was pending of {config.output}")
+        tell_pending(config, plan.reader, result.run_id, say)
         say(f"nothing to do: {config.output} is complete at step {result.step}")
         return result
     config = _resolved(config)
@@ -119,6 +118,8 @@ def train_rank(config: TrainConfig, say: Say, group: Observer) -> TrainResult:
     if training.engine.rank != 0:
         return training.run(group)
     name = config.typed_method.name
+    for fault in training.store.faults:
+        say(f"{name}: {fault}")
     if training.step:
         say(f"{name}: resuming at step {training.step}")
     spec = training.data.reader.spec

@@ -35,7 +35,7 @@ class RunRecorder(Observer):
         self.group = group
         self._begun: float | None = begun
         self.name, self.training, self.say = config.typed_method.name, training, say
-        self.tracker = open_tracker(config, training.data.reader, training.run_id)
+        self.tracker = open_tracker(config, training.data.reader, training.run_id, say)
         training.run_id = self.tracker.run_id or training.run_id
         self.tracker.metrics(config.typed_method.report(), 0)
         wanted = config.tracking.system_metrics and self.tracker.uri != OFF
@@ -81,12 +81,13 @@ class RunRecorder(Observer):
 
 
 def open_tracker(
-    config: TrainConfig, reader: ShardReader, run_id: str | None, closed: bool = False
+    config: TrainConfig, reader: ShardReader, run_id: str | None, say: Say, closed: bool = False
 ) -> Tracker:
     """Open the MLflow run of `config`'s output, or go on with it; see `Tracker.start`."""
     settings, spec = config.tracking, reader.spec
     output = open_storage(config.output)
-    tracker = Tracker(tracking_uri(settings.uri), settings.experiment, output.at(PENDING))
+    pending = output.at(PENDING)
+    tracker = Tracker(tracking_uri(settings.uri), settings.experiment, pending, say)
     if tracker.uri == OFF:
         return tracker
     tags = {
@@ -108,14 +109,14 @@ def open_tracker(
     return tracker
 
 
-def tell_pending(config: TrainConfig, reader: ShardReader, run_id: str | None) -> bool:
-    """Tell MLflow what a finished run could not; True when there was something and all is told."""
+def tell_pending(config: TrainConfig, reader: ShardReader, run_id: str | None, say: Say) -> None:
+    """Tell MLflow what a finished run could not."""
     pending = open_storage(config.output).at(PENDING)
     if tracking_uri(config.tracking.uri) == OFF or not pending.names(suffix=".jsonl"):
-        return False
-    tracker = open_tracker(config, reader, run_id, closed=True)
-    tracker.finish()
-    return not pending.names(suffix=".jsonl")
+        return
+    open_tracker(config, reader, run_id, say, closed=True).finish()
+    if not pending.names(suffix=".jsonl"):
+        say(f"MLflow has been told what was pending of {config.output}")
 
 
 def _run_key(config: TrainConfig, reader: ShardReader) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
 from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
@@ -73,4 +74,5 @@ def _monitors() -> list[BaseMetricsMonitor]:
 
 
 def _means(monitor: BaseMetricsMonitor) -> dict[str, float]:
-    return {f"system/{name}": value for name, value in (monitor.aggregate_metrics() or {}).items()}
+    figures: Any = monitor.aggregate_metrics()
+    return {f"system/{name}": value for name, value in figures.items()}

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,11 +42,17 @@ class Tracker:
     Calls return at once: a thread tells the store. While it cannot be reached, which is reported
     once, records are kept, with their true steps and times, and told when it is back: in memory,
     and in files in the folder `pending`, if there is one, from where the next tracker of the same
-    run goes on.
+    run goes on. `warn` is told of trouble, in a line.
     """
 
-    def __init__(self, uri: str, experiment: str = "resyn", pending: Storage | None = None) -> None:
-        self.uri, self.experiment = uri, experiment
+    def __init__(
+        self,
+        uri: str,
+        experiment: str = "resyn",
+        pending: Storage | None = None,
+        warn: Callable[[str], object] = log.warning,
+    ) -> None:
+        self.uri, self.experiment, self._warn = uri, experiment, warn
         self._journal = Journal(None if uri == OFF else pending)
         self._run: TrackedRun | None = None
         self._delivery: Delivery | None = None
@@ -87,8 +93,8 @@ class Tracker:
         opening = Opening(
             key or uuid.uuid4().hex, params, {**tags, **parent}, run_id, run_name, key is not None
         )
-        self._run = TrackedRun(self.uri, self.experiment, opening)
-        self._delivery = Delivery(self._journal, self._run.write)
+        self._run = TrackedRun(self.uri, self.experiment, opening, self._warn)
+        self._delivery = Delivery(self._journal, self._run.write, self._warn)
         self._delivery.wait_open(OPEN_SECONDS)
         return self.run_id
 
@@ -131,7 +137,7 @@ class Tracker:
             kept = (
                 f"the rest waits in {place} for the same command" if place else "the rest is lost"
             )
-            log.warning("MLflow could not be told everything about this run; %s", kept)
+            self._warn(f"MLflow could not be told everything about this run; {kept}")
         delivery.stop()
         if self._impatient:
             os.environ.pop(_RETRIES, None)

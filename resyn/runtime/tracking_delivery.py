@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
 from resyn.runtime.tracking_journal import Journal, Record
 from resyn.storage_faults import first_line
-
-log = logging.getLogger(__name__)
 
 #: Seconds from one attempt to the next: twice as many after each, up to the most.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
@@ -23,10 +20,15 @@ class Delivery:
     records; with none it only opens the run. A failure is reported once, until it is over.
     """
 
-    def __init__(self, journal: Journal, write: Callable[[Sequence[Record]], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        write: Callable[[Sequence[Record]], None],
+        warn: Callable[[str], object],
+    ) -> None:
         self.journal = journal
         self.failing = False
-        self._write = write
+        self._write, self._warn = write, warn
         self._opened = self._stopping = self._nudged = False
         self._patient = 0
         self._changed = threading.Condition()
@@ -96,10 +98,9 @@ class Delivery:
 
     def _failed(self, error: Exception) -> None:
         if not self.failing:
-            log.warning(
-                "MLflow cannot be reached (%s); the run goes on, and what it has to tell is kept "
-                "and sent when MLflow is back",
-                first_line(error),
+            self._warn(
+                f"MLflow cannot be reached ({first_line(error)}); the run goes on, and what it has "
+                "to tell is kept and sent when MLflow is back"
             )
         with self._changed:
             self.failing = True

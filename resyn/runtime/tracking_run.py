@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,6 @@ from mlflow.utils.validation import (
 from resyn.runtime.tracking_journal import Record
 from resyn.runtime.tracking_store import experiment_id, open_client
 from resyn.storage_faults import first_line
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -55,6 +52,7 @@ class TrackedRun:
     uri: str
     experiment: str
     opening: Opening
+    warn: Callable[[str], object]
     run_id: str | None = None
     _client: MlflowClient | None = None
     _open: bool = False
@@ -137,7 +135,7 @@ class TrackedRun:
             if not refused:
                 raise
             if not self._warned:
-                log.warning("MLflow refuses a record (%s); the run goes on", first_line(error))
+                self.warn(f"MLflow refuses a record ({first_line(error)}); the run goes on")
             self._warned = True
             return False
         return True

@@ -44,6 +44,8 @@ class CheckpointStore:
         self.storage = open_storage(output).at("checkpoints")
         self.keep = keep
         self.best_metric = best_metric
+        self.faults: list[str] = []
+        """Damage that was met, each with a warning."""
         self._damaged: set[str] = set()
 
     def folders(self) -> list[str]:
@@ -137,7 +139,8 @@ class CheckpointStore:
 
     def _pass_over(self, name: str, error: UserError) -> None:
         self._damaged.add(name)
-        warnings.warn(f"{error}; falling back to the one before", stacklevel=4)
+        self.faults.append(f"{error}; falling back to the one before")
+        warnings.warn(self.faults[-1], stacklevel=4)
 
     def _prune(self, newest: str, best: str | None) -> None:
         """Drop what is older than the newest `keep`, damaged or was never committed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import torch
 import torch.distributed as dist
@@ -79,7 +80,8 @@ class FiniteGuard:
         named = f"{', '.join(ids[:4])} and {len(ids) - 4} more" if len(ids) > 4 else ", ".join(ids)
         if self.engine.rank == 0:
             record = {"step": step, "what": what, "examples_end": end, "utt_ids": ids}
-            self.report.write_json("nonfinite.json", record)
+            with suppress(OSError):  # The failure matters more than its report.
+                self.report.write_json("nonfinite.json", record)
         return RunError(
             f"step {step}: {what}, on examples {end - len(ids)} to {end - 1} ({named}); the last "
             f"good checkpoint is {last_good or 'none'}; start anew with a lower optim.lr or a "

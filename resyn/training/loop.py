@@ -12,7 +12,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from resyn.config.train import TrainConfig
-from resyn.errors import RunError
 from resyn.training.ahead import load_ahead
 from resyn.training.checkpoint import Checkpoint, CheckpointStore, folder_name
 from resyn.training.data import BatchPlan, TrainingData
@@ -23,6 +22,7 @@ from resyn.training.finite import FiniteGuard
 from resyn.training.flops import step_flops
 from resyn.training.observer import Observer, Progress
 from resyn.training.optim import learning_rate
+from resyn.training.ranks import require_same_step
 from resyn.training.speed import StepCost, device_peak, memory_figures
 from resyn.training.step import TrainStep
 from resyn.training.validation import Listener, Validator
@@ -70,7 +70,8 @@ class TrainingRun:
 
         Raises RunError when the ranks were given different ones.
         """
-        self._agree(checkpoint.step if checkpoint is not None else 0)
+        engine, step = self.engine, checkpoint.step if checkpoint is not None else 0
+        require_same_step(step, engine.world_size, engine.device, self.config.output)
         if checkpoint is None:
             return
         self.engine.load_moments(checkpoint.moments, checkpoint.step)
@@ -81,17 +82,6 @@ class TrainingRun:
         self.metrics = dict(checkpoint.state.get("metrics", {}))
         self.validated_step = checkpoint.state.get("validated_step")
         self.checkpoint = self.store.uri(folder_name(checkpoint.step))
-
-    def _agree(self, step: int) -> None:
-        """A rank that could not read what others could fell back to an older checkpoint."""
-        if self.engine.world_size > 1:
-            ends = torch.tensor([step, -step], device=self.engine.device)
-            dist.all_reduce(ends, op=dist.ReduceOp.MAX)
-            if int(ends[0]) != -int(ends[1]):
-                raise RunError(
-                    f"{self.config.output}: the workers read different checkpoints, of steps "
-                    f"{-int(ends[1])} and {int(ends[0])}; the same command tries again"
-                )
 
     def run(self, observer: Observer) -> TrainResult:
         """Train to the last step. Raises RunError when loss or weights are no longer finite."""

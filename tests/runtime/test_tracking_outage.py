@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import shutil
 import signal
@@ -85,27 +84,27 @@ def test_an_outage_and_a_kill_in_the_middle_leave_every_metric_once(
 
 
 def test_training_ends_without_a_server_and_tells_one_afterwards(
-    server: MlflowServer, tiny_shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: MlflowServer, tiny_shards: Path, tmp_path: Path
 ):
     output = tmp_path / "away"
     nobody = MlflowServer(server.store_uri, tmp_path)  # Never started.
     values = {"tracking.uri": nobody.uri, "tracking.system_metrics": False, "steps": 6}
     config = debug_config(tiny_shards, output, **values, **{"run.checkpoint_every": 3})
     lines: list[str] = []
-    with caplog.at_level(logging.WARNING, logger="resyn.runtime"):
-        result = fit(config, lines.append)
-    told = [r.getMessage() for r in caplog.records if r.name.startswith("resyn.runtime.tracking")]
-    assert [line.partition(" (")[0] for line in told[:1]] == ["MLflow cannot be reached"]
+    result = fit(config, lines.append)
+    told = [line for line in lines if "MLflow" in line]
     assert len(told) == 2
+    assert "cannot be reached" in told[0]
     assert str(output / "tracking") in told[1]
     assert (result.step, result.run_id) == (6, None)
     ended = time.time() * 1000
 
     server.start()
     config = config.override({"tracking.uri": server.uri})
+    del lines[:]
     fit(config, lines.append)
     fit(config, lines.append)
-    assert [line for line in lines if "pending" in line] == lines[-3:-2]
+    assert ["pending" in line for line in lines] == [True, False, False]
     assert not list((output / "tracking").iterdir())
     client, run = the_run(server, "away")
     assert run.info.status == "FINISHED"
