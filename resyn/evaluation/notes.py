@@ -136,7 +136,8 @@ def _gap_notes(results: Results) -> Iterator[Note]:
                     by_reason.setdefault(key, set()).add(system.label)
                     counts[key] = counts.get(key, 0) + 1
     for (name, reason), labels in by_reason.items():
-        where = "every system" if len(labels) == len(scored) else join_words(sorted(labels))
+        measured = {s.label for s in scored if name in results.aggregates[s.key]}
+        where = "every system" if labels == measured else join_words(sorted(labels))
         title = results.metrics[name].title
         text = f"{title} has no value {counts[name, reason]} times ({where}): {reason}."
         yield Note(kind="missing", text=text)

@@ -89,18 +89,21 @@ def write_whisper(folder: Path, seed: int = 0) -> Path:
     with torch.no_grad():  # words outweigh everything else that it could say
         model.get_output_embeddings().weight[len(WORDS) :] = 0
         model.get_output_embeddings().weight[: len(WORDS)] *= 200
-    model.generation_config = GenerationConfig(
-        max_length=MOST_TOKENS,
-        is_multilingual=True,
-        lang_to_id={"<|en|>": names["<|en|>"]},
-        task_to_id={task: names[f"<|{task}|>"] for task in ("transcribe", "translate")},
-        no_timestamps_token_id=names["<|notimestamps|>"],
-        max_initial_timestamp_index=50,
-        return_timestamps=False,
-        **start,
-    )
+    model.generation_config = GenerationConfig(**_decoding(names), **start)
     model.save_pretrained(folder)
     return folder
+
+
+def _decoding(names: dict[str, int]) -> dict[str, object]:
+    return {
+        "max_length": MOST_TOKENS,
+        "is_multilingual": True,
+        "lang_to_id": {"<|en|>": names["<|en|>"]},
+        "task_to_id": {task: names[f"<|{task}|>"] for task in ("transcribe", "translate")},
+        "no_timestamps_token_id": names["<|notimestamps|>"],
+        "max_initial_timestamp_index": 50,
+        "return_timestamps": False,
+    }
 
 
 def _write_tokenizer(folder: Path) -> dict[str, int]:
