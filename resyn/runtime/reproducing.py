@@ -23,7 +23,12 @@ from resyn.evaluation.results import Results
 from resyn.runtime import evaluating
 from resyn.runtime.demo import Demo
 from resyn.runtime.ray_train import fit
-from resyn.runtime.reproduction_plan import describe_training, differences, model_facts
+from resyn.runtime.reproduction_plan import (
+    PAPER_CODEC,
+    describe_training,
+    differences,
+    model_facts,
+)
 from resyn.runtime.stages import Stage, list_stages, run_stages, say
 from resyn.storage import open_storage
 from resyn.training.settings import train_config
@@ -67,11 +72,15 @@ class Reproducer:
             return f"the shards {Path(self.config.subset_shards).name}"
         return f"1/{1 / self.config.subset:.3g} of the training speech, as whole segments"
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods whose models are needed: none for Fig. 2, which is of the codec alone."""
+        return self.config.methods if set(self.config.what) != {"fig2"} else ()
+
     def stages(self) -> list[Stage]:
-        """Headings and what they do; Fig. 2 is of the codec alone and needs no model."""
-        what = set(self.config.what)
-        methods = self.config.methods if what != {"fig2"} else ()
-        ablated = methods if "table2" in what else ()
+        """Headings and what they do."""
+        methods = self.methods
+        ablated = methods if "table2" in self.config.what else ()
         made: list[Stage] = []
         if self.small:
             made.append(("synthetic speech", self.demo.speak))
@@ -89,9 +98,9 @@ class Reproducer:
 
     def run(self) -> None:
         """All stages; one that is complete says so and costs nothing."""
-        given = {"shards": self.shards, "input": self.speech}
-        for flag in (flag for flag, place in given.items() if not place):
-            raise UserError(f"--{flag}: the paper scale needs it; --scale demo makes its own")
+        needed = {"shards": self.shards or not self.methods, "input": self.speech}
+        if missing := [flag for flag, given in needed.items() if not given]:
+            raise UserError(f"--{missing[0]}: the paper scale needs it; --scale demo makes its own")
         run_stages(self.stages())
 
     def train_config(self, method: str, *, subset: bool) -> TrainConfig:
@@ -127,6 +136,7 @@ class Reproducer:
         """Score the models that one set of data made, all with one codec on one set of speech."""
         config = self.config
         runs = [self.place(run_folder(method, subset)) for method in methods]
+        alone = config.demo.codec if self.small else PAPER_CODEC.name
         changed = {"nfe": config.subset_nfe, "samples_on_page": 0} if subset else {}
         self.evaluations[SUBSET if subset else FULL] = evaluating.run(
             config.evaluate.model_copy(
@@ -135,7 +145,7 @@ class Reproducer:
                     "input": self.speech,
                     "output": self.place(SUBSET if subset else FULL),
                     "seed": config.seed,
-                    "codec": config.evaluate.codec or (None if runs else config.demo.codec),
+                    "codec": config.evaluate.codec or (None if runs else alone),
                     **changed,
                 }
             )
@@ -183,10 +193,8 @@ class Reproducer:
     def _described(self) -> Iterator[str]:
         yield f"output  {self.config.output}"
         yield from list_stages(self.stages())
-        if set(self.config.what) == {"fig2"}:
-            return
         for subset in (False, True) if "table2" in self.config.what else (False,):
-            for method in self.config.methods:
+            for method in self.methods:
                 config = self.train_config(method, subset=subset)
                 yield f"\n{run_folder(method, subset)}"
                 yield from describe_training(config)
