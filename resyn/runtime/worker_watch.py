@@ -113,6 +113,8 @@ def amounts(resources: Mapping[str, float]) -> str:
 def error_line(error: BaseException) -> str:
     """A worker's death or a controller's failure in one line."""
     error = getattr(error, _DEATH, error)
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "OutOfMemoryError: a node's memory ran out; put fewer workers on a node"
     if isinstance(error, ray.exceptions.RayError):
         return type(error).__name__
     return first_line(error)

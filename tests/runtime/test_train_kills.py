@@ -59,6 +59,7 @@ class Driver:
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
+        self.began = time.monotonic()
         self.lines: list[str] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
@@ -71,6 +72,7 @@ class Driver:
     def finish(self) -> list[str]:
         self.process.wait(MOST_SECONDS)
         self._reading.join(30)
+        print(f"{self.lines[-2:]} after {time.monotonic() - self.began:.0f} s")
         assert self.process.returncode == 0, "\n".join(self.lines)
         return self.lines
 
