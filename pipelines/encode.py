@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds += "parquet; manifests: nemo, lhotse, fairseq"
     parser.add_argument("--source", metavar="KIND", help=kinds)
     parser.add_argument("--codec", help="encodec_24khz, demo_24khz, waveform_24khz, …")
-    parser.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
+    parser.add_argument("--codec-weights", metavar="URI", help="the codec's weights")
     parser.add_argument("--columns", help="payloads: codes,z,audio")
     parser.add_argument("--split", help="name for the split column")
     parser.add_argument(
@@ -43,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     stitch = "keep only the speech that LibriLight's voice_activity names, stitched to segments"
     parser.add_argument("--cut-by-vad", action="store_true", default=None, help=stitch)
     parser.add_argument("--unit-minutes", type=float, help="audio per shard")
-    parser.add_argument("--num-actors", type=int, help="codec actors")
+    pool = "codec actors: a number, or a range that Ray scales within; default what fits"
+    parser.add_argument("--num-actors", metavar="N|MIN:MAX", help=pool)
+    devices = "auto (cuda where the cluster has GPUs), cpu or cuda"
+    parser.add_argument("--device", metavar="DEVICE", help=devices)
+    share = "share of a GPU per actor; default 1"
+    parser.add_argument("--num-gpus-per-actor", type=float, metavar="F", help=share)
     parser.add_argument(
         "--max-quarantine", type=float, metavar="S", help="share refused that fails the job"
     )

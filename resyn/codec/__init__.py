@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 
-from resyn.codec.arithmetic import EncoderOptions
-from resyn.codec.base import Codec, CodecSpec
+from resyn.codec.base import Codec, CodecSpec, EncoderOptions
 from resyn.errors import UserError
 from resyn.weights_cache import local_copy
 

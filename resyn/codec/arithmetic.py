@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Precision = Literal["fp32", "bf16"]
+from resyn.codec.base import Precision
+
 #: A piece of an encoder over one chunk: input and contexts to output and the next contexts.
 Section = Callable[[Tensor, list[Tensor] | None], tuple[Tensor, list[Tensor]]]
 
 
 class CompileWarning(UserWarning):
     """The encoder could not be compiled and runs as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """`precision` of the encoder's network; it flips codes, so shards of two are never mixed.
-
-    `compiled` runs the network as one graph per static shape, which may change last bits.
-    """
-
-    precision: Precision = "fp32"
-    compiled: bool = False
 
 
 def encoder_precision(device: torch.device, precision: Precision) -> torch.autocast:

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from resyn.types import CodecFrames
+
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """`precision` of the encoder's network; it flips codes, so shards of two are never mixed.
+
+    `compiled` runs the network as one graph per static shape, which may change last bits.
+    """
+
+    precision: Precision = "fp32"
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

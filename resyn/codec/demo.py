@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from resyn.codec.arithmetic import EncoderOptions, Precision, encoder_precision
-from resyn.codec.base import Codec, CodecSpec
+from resyn.codec.arithmetic import encoder_precision
+from resyn.codec.base import Codec, CodecSpec, EncoderOptions, Precision
 from resyn.codec.frame_network import FrameCodecNetwork, FrameCodecShape
 from resyn.errors import UserError
 from resyn.types import CodecFrames

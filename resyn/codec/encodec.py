@@ -21,8 +21,8 @@ from encodec.quantization.core_vq import EuclideanCodebook, VectorQuantization
 from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 
-from resyn.codec.arithmetic import EncoderOptions, FastElu, encoder_precision
-from resyn.codec.base import Codec, CodecSpec
+from resyn.codec.arithmetic import FastElu, encoder_precision
+from resyn.codec.base import Codec, CodecSpec, EncoderOptions
 from resyn.codec.encodec_stream import CHUNK_FRAMES, EncoderSections, EncoderStream
 from resyn.errors import UserError
 from resyn.types import CodecFrames

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from resyn.codec.arithmetic import EncoderOptions
-from resyn.codec.base import Codec, CodecSpec
+from resyn.codec.base import Codec, CodecSpec, EncoderOptions
 from resyn.errors import UserError
 from resyn.types import CodecFrames
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from resyn.config.base import Settings
 from resyn.errors import UserError
@@ -14,6 +14,35 @@ def _split_commas(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
+def _read_range(value: Any) -> Any:
+    """`4`, `"4"` and `"1:8"` as least and most."""
+    parts = value.split(":") if isinstance(value, str) else value
+    parts = [parts] if isinstance(parts, int) else parts
+    return parts * 2 if isinstance(parts, list) and len(parts) == 1 else parts
+
+
+def _check_range(value: tuple[int, int]) -> tuple[int, int]:
+    if not 1 <= value[0] <= value[1]:
+        raise ValueError("write it as N or MIN:MAX, with 1 <= MIN <= MAX")
+    return value
+
+
+def _show_range(value: tuple[int, int]) -> str:
+    return str(value[0]) if value[0] == value[1] else f"{value[0]}:{value[1]}"
+
+
+def _read_switch(value: Any) -> Any:
+    """YAML's `on` and `off` are true and false."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+#: Least and most, as `N` or `MIN:MAX`.
+Range = Annotated[
+    tuple[int, int],
+    BeforeValidator(_read_range),
+    AfterValidator(_check_range),
+    PlainSerializer(_show_range),
+]
 Columns = Annotated[
     tuple[Literal["codes", "z", "audio"], ...], Field(min_length=1), BeforeValidator(_split_commas)
 ]
@@ -38,23 +67,40 @@ class EncodeConfig(Settings):
     codec: str = "encodec_24khz"
     """Name of the codec."""
     codec_weights: str | None = None
-    """File of the codec's weights; None for the codec's own source."""
+    """The codec's weights, a path or URI; None for the codec's own source. Every machine of the
+    cluster copies the file once, and every actor checks it against the hash planned with."""
+    weights_cache: str | None = None
+    """Folder on each machine for copies of weights; None for one in its temporary folder."""
     columns: Columns = ("codes", "z")
     """Payloads of a shard: codes, z, audio."""
     segment_seconds: float | None = Field(default=None, ge=1.0, le=600.0)
     """Longest segment in seconds; None for 30, or 60 with `cut_by_vad` as in LibriLight."""
     unit_minutes: float = Field(default=30.0, gt=0.0, le=600.0)
     """Audio per work unit, and so per shard, in minutes."""
-    batch_size: int = Field(default=1, ge=1)
-    """Segments encoded at once; 1 is fastest on a CPU."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Segments encoded at once; None is 1 on a CPU, where that is fastest, and 32 on a GPU."""
     bucket_seconds: float = Field(default=1.0, gt=0.0)
     """Segments are padded to a multiple of this length."""
-    num_actors: int | None = Field(default=None, ge=1)
-    """Codec actors; None for one per CPU (or GPU) of the cluster."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the codec runs; `auto` is cuda where the cluster has GPUs, or may get some."""
+    num_actors: Range | None = None
+    """Codec actors: `N`, or `MIN:MAX` for a pool that Ray grows and shrinks with the work. None is
+    as many as the cluster's CPUs (or GPUs) hold. A cluster that adds machines on demand is asked
+    for MIN actors at once, and for more only while those that run are busy."""
+    num_gpus_per_actor: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of a GPU that each actor takes; 0.5 puts two on each."""
     threads_per_actor: int = Field(default=1, ge=1)
     """CPU threads of each codec actor."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the codec runs; `cuda` takes one GPU per actor."""
+    units_per_actor: int | None = Field(default=None, ge=2)
+    """Work units between the start of their decoding and their commit, per actor; this bounds what
+    the object store holds. None is 4 on a CPU and 32 on a GPU, which takes many decoders. A unit
+    of 30 minutes is 86 MB decoded."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the encoder's convolutions; LSTM and quantiser stay in float32. bf16 flips
+    codes (`tests/bench/bf16_codes.py` counts them), so it is a part of the recipe, and shards of
+    two precisions are not mixed."""
+    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(_read_switch)] = "auto"
+    """Compile the encoder for its static shapes (CUDA graphs on a GPU); `auto` does on a GPU."""
     max_quarantine: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of planned segments and refused files that may be quarantined before the job fails;
     None is 0.05 for an input of 1,000 or more, and no limit for a smaller one."""

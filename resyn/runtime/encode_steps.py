@@ -9,6 +9,7 @@ import json
 import struct
 import time
 from dataclasses import asdict, dataclass
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -18,6 +19,15 @@ from resyn.data.job import Job
 from resyn.data.plan import read_rows
 from resyn.data.units import WorkUnit
 from resyn.storage_faults import explained
+
+
+class Notes(TypedDict):
+    """What a unit's row carries beside its table."""
+
+    busy: dict[str, float]
+    """Seconds by step."""
+    warnings: list[str]
+    """What is to be told to the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,8 @@ class Decode:
         with explained(f"unit {unit.unit} of {self.job.output.uri}"):
             rows = read_rows(self.job.output, unit)
             table = decode_unit(self.job.input, rows, rate, with_audio)
-        return to_row(unit.unit, table, {"decode": time.perf_counter() - started})
+        notes: Notes = {"busy": {}, "warnings": []}
+        return to_row(unit.unit, table, notes, decode=time.perf_counter() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +57,33 @@ class Commit:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         started = time.perf_counter()
-        unit, table, busy = from_row(batch)
+        unit, table, notes = from_row(batch)
         recipe = self.job.recipe
-        record = commit_unit(self.job.output, unit, table, recipe.codec, recipe.columns)
-        busy |= {"commit": time.perf_counter() - started}
-        return pa.table({"record": [json.dumps(asdict(record))], "busy": [json.dumps(busy)]})
+        record = commit_unit(
+            self.job.output, unit, table, recipe.codec, recipe.columns, recipe.precision
+        )
+        notes["busy"]["commit"] = time.perf_counter() - started
+        return pa.table({"record": [json.dumps(asdict(record))], "notes": [json.dumps(notes)]})
 
 
-def to_row(unit: int, table: pa.Table, busy: dict[str, float]) -> pa.Table:
-    """A unit's table as the one row in which it travels; its bytes are not copied."""
+def to_row(unit: int, table: pa.Table, notes: Notes, **busy: float) -> pa.Table:
+    """A unit's table as the one row in which it travels; its bytes are not copied.
+
+    `busy` is added to the seconds by step that `notes` hold.
+    """
+    notes["busy"] |= busy
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     data = sink.getvalue()
     offsets = pa.py_buffer(struct.pack("<qq", 0, data.size))
     cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
-    columns = {"unit": pa.array([unit], pa.int32()), "table": cell, "busy": [json.dumps(busy)]}
+    columns = {"unit": pa.array([unit], pa.int32()), "table": cell, "notes": [json.dumps(notes)]}
     return pa.table(columns)
 
 
-def from_row(batch: pa.Table) -> tuple[int, pa.Table, dict[str, float]]:
+def from_row(batch: pa.Table) -> tuple[int, pa.Table, Notes]:
     """Inverse of `to_row`."""
     cell = batch["table"][0].as_buffer()
-    busy = json.loads(batch["busy"][0].as_py())
-    return batch["unit"][0].as_py(), pa.ipc.open_stream(cell).read_all(), busy
+    notes = json.loads(batch["notes"][0].as_py())
+    return batch["unit"][0].as_py(), pa.ipc.open_stream(cell).read_all(), notes

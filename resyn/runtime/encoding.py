@@ -26,7 +26,9 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
     """
     config.check()
     config = config.resolved()
-    codec = load_codec(config.codec, config.codec_weights)
+    if config.device == "cuda":
+        _check_device(config)
+    codec = _load_codec(config)
     source, output = open_storage(config.input), open_storage(config.output)
     recipe = resolve(_recipe(config, codec), source)
     with explained(f"--output {config.output}"), Lease(output, config.lease_seconds) as lease:
@@ -43,23 +45,45 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
         check_quarantine(report, config.max_quarantine, config.output)
 
 
+def _check_device(config: EncodeConfig) -> None:
+    """Before any work: planning alone may take hours."""
+    from resyn.runtime.codec_actors import offered, plan_actors
+
+    plan_actors(config, offered(), num_units=1)
+
+
+def _load_codec(config: EncodeConfig) -> Codec:
+    """The codec for its identity; it is the actors' that encode."""
+    return load_codec(config.codec, config.codec_weights, cache=config.weights_cache)
+
+
 def _encode(job: Job, config: EncodeConfig, units: list[WorkUnit], lease: Lease) -> None:
+    from resyn.runtime.codec_actors import offered, plan_actors
+    from resyn.runtime.ray_cluster import ensure_ray
     from resyn.runtime.ray_data import encode_units, stage_workers
 
-    workers = stage_workers(config, len(units))
-    progress = Progress(len(units), sum(unit.seconds for unit in units), workers)
-    for unit in encode_units(job, config, units):
+    ensure_ray()
+    actors = plan_actors(config, offered(), len(units))
+    print(actors, flush=True)
+    progress = Progress(len(units), sum(unit.seconds for unit in units), stage_workers(actors))
+    warned: set[str] = set()
+    for unit in encode_units(job, config, units, actors):
         lease.check()
+        for warning in set(unit.warnings) - warned:
+            print(f"warning: {warning}", flush=True)
+        warned.update(unit.warnings)
         print(progress.line(unit.record, unit.busy), flush=True)
     print(progress.closing())
 
 
 def show_plan(config: EncodeConfig) -> None:
     """Print the settings and what they would do; writes nothing."""
+    from resyn.runtime.codec_actors import offered, plan_actors
+
     config.check()
     config = config.resolved()
     print(config.to_yaml())
-    codec = load_codec(config.codec, config.codec_weights)
+    codec = _load_codec(config)
     root = open_storage(config.input)
     recipe = resolve(_recipe(config, codec), root)
     source = open_source(root, recipe.plan.source, recipe.plan.allowed_root)
@@ -68,6 +92,7 @@ def show_plan(config: EncodeConfig) -> None:
     for _ in planner.units():
         pass
     print(plan_lines(planner.summary, codec.spec, config.columns))
+    print(plan_actors(config, offered(), planner.summary.units))
     done = len(committed_units(open_storage(config.output)))
     print(f"recipe {recipe.fingerprint}; {done} units are committed in {config.output}")
 
@@ -98,4 +123,4 @@ def _recipe(config: EncodeConfig, codec: Codec) -> Recipe:
         config.cut_by_vad,
         config.allowed_root,
     )
-    return Recipe(codec.spec, columns, plan)
+    return Recipe(codec.spec, columns, plan, config.precision)

@@ -17,7 +17,7 @@ from resyn.codec import EncoderOptions, load_codec
 from resyn.corpus import write_librispeech
 
 CODECS = ("encodec_24khz_random", "demo_24khz")
-UTTERANCES, HOP = 24, 320
+UTTERANCES, HOP = 12, 320
 
 
 def main() -> None:

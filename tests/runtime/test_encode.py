@@ -51,7 +51,8 @@ def tree(
 @pytest.fixture(scope="module")
 def encoded(tree: Path, ray_cluster: None) -> Path:
     output = tree.parent / "out"
-    main(["--input", str(tree), "--output", str(output), *SETTINGS])
+    pool = ["--num-actors", "1:2"]
+    main(["--input", str(tree), "--output", str(output), *SETTINGS, *pool])
     return output
 
 
@@ -61,7 +62,7 @@ def test_ray_writes_the_bytes_that_a_plain_loop_writes(
     codec, columns = load_codec("encodec_24khz_random"), ("codes", "z")
     recipe = Recipe(codec.spec, columns, PlanSettings("auto", 1.0, 0.03))
     job = open_job(open_storage(str(tree)), open_storage(str(tmp_path / "plain")), recipe, codec)
-    shape = BatchShape(EncodeConfig().batch_size, EncodeConfig().bucket_seconds)
+    shape = BatchShape(1, EncodeConfig().bucket_seconds)
     for unit in job.pending():
         table = decode_unit(job.input, read_rows(job.output, unit), 24_000, with_audio=False)
         table = encode_unit(codec, table, columns, shape)

@@ -1,0 +1,58 @@
+"""A bound on the work units that Ray Data has under way, and so on what its object store holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ray.data import DataContext, Dataset
+from ray.data._internal.execution.backpressure_policy import (
+    ENABLED_BACKPRESSURE_POLICIES,
+    ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
+)
+from ray.data._internal.execution.backpressure_policy.backpressure_policy import (
+    BackpressurePolicy,
+)
+from ray.data._internal.execution.operators.map_operator import MapOperator
+
+if TYPE_CHECKING:
+    from ray.data._internal.execution.resource_manager import ResourceManager
+    from ray.data._internal.execution.streaming_executor_state import Topology
+
+_PER_ACTOR_KEY = "resyn.units_per_actor"
+
+
+def bound_units(dataset: Dataset, per_actor: int) -> None:
+    """Let at most `per_actor` x (running actors, at least 1) units of `dataset` be under way.
+
+    A unit is one row and one task of every step; it is under way from the start of its first
+    step's task to the end of its last step's. Ray's own bounds, which count bytes, hold besides.
+    """
+    policies = [*ENABLED_BACKPRESSURE_POLICIES, UnitsInFlight]
+    dataset.context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies)
+    dataset.context.set_config(_PER_ACTOR_KEY, per_actor)
+
+
+class UnitsInFlight(BackpressurePolicy):
+    """Holds the first step back while as many units are under way as may be."""
+
+    def __init__(
+        self,
+        data_context: DataContext,
+        topology: Topology,
+        resource_manager: ResourceManager,
+    ) -> None:
+        super().__init__(data_context, topology, resource_manager)
+        self._per_actor: int = data_context.get_config(_PER_ACTOR_KEY)
+        steps = [operator for operator in topology if isinstance(operator, MapOperator)]
+        self._first, self._last = steps[0], steps[-1]
+        self._pools = [pool for step in steps for pool in step.get_autoscaling_actor_pools()]
+        # While nothing runs, Ray starts a task against the word of every policy, again and again
+        # as long as actors load their codec or wait for a machine. The operator's own word counts.
+        accepts = self._first.can_add_input
+        self._first.can_add_input = lambda: accepts() and self._has_room()
+
+    def _has_room(self) -> bool:
+        actors = max(1, sum(pool.num_running_actors() for pool in self._pools))
+        started, ended = self._first.metrics, self._last.metrics
+        under_way = started.num_tasks_submitted - ended.num_tasks_finished
+        return under_way < self._per_actor * actors
