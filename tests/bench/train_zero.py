@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> None:
 def rank_main(rank: int, folder: str, tree: str) -> None:
     """All engines side by side in each process, a step of each in turn."""
     torch.set_num_threads(1)
+    os.environ["LOCAL_RANK"] = str(rank)  # As a launcher would; DeepSpeed insists.
     store = f"file://{folder}/rendezvous"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     base = TrainConfig.model_validate_json(tree)
