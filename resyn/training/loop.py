@@ -36,6 +36,11 @@ class Progress:
     """Speed and memory as metrics, see `resyn.training.speed`."""
     eta_seconds: float
 
+    @property
+    def examples_per_second(self) -> float:
+        """Crops of all ranks."""
+        return self.rates["examples_per_second"]
+
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:

@@ -37,10 +37,10 @@ class TrainStep:
             with self.engine.micro_batch(index == len(micro_batches) - 1):
                 output = self._forward(micro)
                 with self.parts("backward"):
-                    self.engine.backward(output.per_item.mean())
+                    self.engine.backward(micro.mean(output.per_item))
             parts = {"loss": output.per_item.detach(), **output.metrics}
             for name, value in parts.items():
-                mean = value.mean() / len(micro_batches)
+                mean = micro.mean(value) / len(micro_batches)
                 sums[name] = sums[name] + mean if name in sums else mean
         with self.parts("optimiser"):
             self.engine.step(lr)
