@@ -13,7 +13,7 @@ from resyn.types import AudioBatch, LatentBatch, LatentSpace
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A batch on its device and the randomness of its items."""
+    """A batch on its device, the randomness of its items, and their weights (B,) if they differ."""
 
     batch: LatentBatch | AudioBatch
     random: SampleRandom
@@ -22,6 +22,12 @@ class Ready:
     arrived: torch.cuda.Event | None = None
     """When the copies are done; None where nothing is copied behind the step's back."""
 
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of `values` (B,) by weight; of anything but one value per item the plain one."""
+        if self.weights is None or values.shape != self.weights.shape:
+            return values.mean()
+        return (values * self.weights).mean()
+
     def take(self) -> Ready:
         """Make the current stream wait for the copies. The host does not wait."""
         if self.arrived is None:
@@ -29,20 +35,14 @@ class Ready:
         stream = torch.cuda.current_stream()
         stream.wait_event(self.arrived)
         drawn = self.random.waiting if isinstance(self.random, AheadRandom) else []
-        weights = [] if self.weights is None else [self.weights]
-        for tensor in [*tensors_of(self.batch), *weights, *drawn]:
+        own = [] if self.weights is None else [self.weights]
+        for tensor in [*tensors_of(self.batch), *drawn, *own]:
             tensor.record_stream(stream)  # Their memory belongs to the copying stream.
         return self
 
-    def mean(self, values: Tensor) -> Tensor:
-        """The weighted mean of values (B,); of a scalar, itself."""
-        if self.weights is None or values.shape != self.weights.shape:
-            return values.mean()
-        return (values * self.weights).mean()
-
 
 class Feeder:
-    """Moves batches to `device`; call it from the loader's thread.
+    """Moves batches to `device`; call it from the loader's threads.
 
     On a GPU through pinned memory and on a stream of its own, together with the noise that the
     step before drew, so that the step neither draws nor waits. The latent space, the same for all
@@ -57,22 +57,19 @@ class Feeder:
         self._space: tuple[LatentSpace, LatentSpace] | None = None
 
     def feed(
-        self,
-        batch: LatentBatch | AudioBatch,
-        seeds: list[int],
-        weights: Tensor | None = None,
+        self, batch: LatentBatch | AudioBatch, seeds: list[int], weights: Tensor | None = None
     ) -> Ready:
-        """`batch` with one seed and, if they differ, one weight per item, on its way."""
+        """`batch` with one seed and at most one weight per item, on the way to the device."""
         if self._stream is None:
-            moved = None if weights is None else self._move(weights)
-            return Ready(self._moved(batch), SampleRandom(seeds, self.device), moved)
+            placed = None if weights is None else self._move(weights)
+            return Ready(self._moved(batch), SampleRandom(seeds, self.device), placed)
         with torch.cuda.stream(self._stream):
             moved = self._moved(batch)
-            weights = None if weights is None else self._move(weights)
+            placed = None if weights is None else self._move(weights)
             random = AheadRandom(seeds, self.device, self.draws, self._move)
             arrived = torch.cuda.Event()
             arrived.record(self._stream)
-            return Ready(moved, random, weights, arrived)
+            return Ready(moved, random, placed, arrived)
 
     def _moved(self, batch: LatentBatch | AudioBatch) -> LatentBatch | AudioBatch:
         if isinstance(batch, AudioBatch):

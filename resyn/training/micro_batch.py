@@ -76,7 +76,9 @@ def measured_micro_batch(
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        micro = data.step(0, BatchPlan(items, items, 1, 1), 0)[0]
+        seconds = items * config.batch.crop_seconds
+        trial = config.batch.model_copy(update={"batch_seconds": seconds, "micro_batch": items})
+        micro = data.step(0, BatchPlan.divide(trial, 1), 0)[0]
         ready = feeder.feed(micro.batch, micro.seeds).take()
         try:
             with torch.autocast("cuda", torch.bfloat16):
@@ -88,7 +90,7 @@ def measured_micro_batch(
 
     states = STATE_BYTES * sum(parameter.numel() for parameter in network.parameters())
     free = torch.cuda.mem_get_info(device)[0]
-    found = largest_that_fits(plan.items // world, peak, int(MARGIN * free) - states)
+    found = largest_that_fits(-(-plan.items // world), peak, int(MARGIN * free) - states)
     if world > 1:
         agreed = torch.tensor(found, device=device)
         dist.all_reduce(agreed, dist.ReduceOp.MIN)

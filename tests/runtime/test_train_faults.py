@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,14 +83,10 @@ def test_starts_that_do_not_fit_are_refused_before_any_work(tiny_shards, tmp_pat
 
     refused("holds a model of method 'sb', not 'c2f'", trained, method={"name": "c2f"})
     refused(r"another shape \(model\.dim: 64 → 32\)", trained, **{"model.dim": 32})
-    file = next(trained.glob("checkpoints/*/config.json"))
-    written = json.loads(file.read_text())
-    written["codec"]["num_codebooks"] = 12
-    other = tmp_path / "other" / "checkpoints" / file.parent.name
-    other.mkdir(parents=True)
-    (other / "config.json").write_text(json.dumps(written))
-    (other / "state.json").write_text((file.parent / "state.json").read_text())
-    refused(r"another codec than the shards' \(num_codebooks: 12 → 8\)", tmp_path / "other")
+    other = shutil.copytree(trained, tmp_path / "other")
+    for file in other.glob("checkpoints/*/config.json"):
+        file.write_text(file.read_text().replace('"num_codebooks": 8', '"num_codebooks": 9'))
+    refused(r"another codec than the shards' \(num_codebooks: 9 → 8\)", other)
     refused("no checkpoint here", tmp_path / "nowhere")
     plan_training(debug_config(tiny_shards, tmp_path / "out", init_from=str(trained)))
     assert not (tmp_path / "out").exists()

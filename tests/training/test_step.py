@@ -17,7 +17,7 @@ from resyn.training.ema import WeightAverage
 from resyn.training.engine import TorchEngine, compile_layers
 from resyn.training.step import TrainStep
 from resyn.types import LossOutput
-from tests.training.synthetic import SHAPE, latent_batch, method_and_network
+from tests.training.synthetic import SHAPE, latent_batch, method_and_network, part_of
 from tests.training.two_ranks import STEPS, run_rank, train_share
 
 
@@ -30,6 +30,18 @@ def test_two_ranks_equal_one_process_and_exchange_gradients_once_a_step(tmp_path
     for name, value in step.engine.weights().items():
         assert torch.allclose(found[name], value, rtol=0, atol=1e-9), name
     assert found["exchanges"] == STEPS
+
+
+def test_an_item_of_weight_zero_leaves_no_trace():
+    found = []
+    for items, weights in ((3, None), (4, torch.tensor([4 / 3] * 3 + [0], dtype=torch.float64))):
+        method, network = method_and_network()
+        step = TrainStep(method, TorchEngine(network.double(), OptimSettings(), 1), None)
+        batch = part_of(latent_batch(4, dtype=torch.float64), 0, items)
+        sums = step([step.feeder.feed(batch, list(range(items)), weights)], 1e-3)
+        found.append([*sums.values(), *step.engine.weights().values()])
+    for three, four in zip(*found, strict=True):
+        assert torch.allclose(three, four, rtol=0, atol=1e-9)
 
 
 def step_on(device: str, method, network: nn.Module) -> TrainStep:
