@@ -32,9 +32,12 @@ def fit_on_ray(config: TrainConfig, say: Callable[[str], None]) -> None:
     """
     run = config.run
     ensure_ray()
-    # Ray Train keeps a snapshot of its own; what matters lies in the output's checkpoints.
-    scratch = tempfile.mkdtemp(prefix="resyn-train-")
-    with progress_board(say) as board, _patience(run.worker_timeout):
+    with (
+        # Ray Train keeps a snapshot of its own; what matters lies in the output's checkpoints.
+        tempfile.TemporaryDirectory(prefix="resyn-train-", ignore_cleanup_errors=True) as scratch,
+        progress_board(say) as board,
+        _patience(run.worker_timeout),
+    ):
         # Ray Train takes callbacks of its controller too, though its types say otherwise.
         watch: list[Any] = [
             WorkerWatch(board, run.worker_range[0], worker_needs(run), run.worker_timeout)

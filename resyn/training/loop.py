@@ -27,11 +27,6 @@ from resyn.training.speed import StepCost, device_peak, memory_figures
 from resyn.training.step import TrainStep
 from resyn.training.validation import Listener, Validator
 
-    @property
-    def examples_per_second(self) -> float:
-        """Crops of all ranks."""
-        return self.rates["examples_per_second"]
-
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from resyn.runtime.ray_train import prepare_run
-from resyn.training.data import prefetch
+from resyn.training.ahead import load_ahead
 from tests.bench.read_shards import encode_corpus
 from tests.bench.train_step import bench_config
 from tests.interleaved import print_ratios, seconds
@@ -29,7 +29,7 @@ def main() -> None:
 
         def from_shards() -> None:
             numbers = itertools.islice(fresh, STEPS)
-            for micro_batches in prefetch(run.ready_batches(number) for number in numbers):
+            for micro_batches in load_ahead(run.ready_batches, numbers):
                 run.train_step(micro_batches)
 
         def from_memory() -> None:
