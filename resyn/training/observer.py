@@ -17,11 +17,6 @@ class Progress:
     """Speed and memory as metrics, see `resyn.training.speed`."""
     eta_seconds: float
 
-    @property
-    def examples_per_second(self) -> float:
-        """Crops of all ranks."""
-        return self.rates["examples_per_second"]
-
 
 class Observer:
     """Of one rank's run; this one listens to nothing."""
