@@ -2,7 +2,8 @@
 
 First ratio: a waveform through the Resynthesizer, against NFE bare forward passes of the network
 and one decoding. Second: utterances per second of a batch of short ones, against one by one.
-Networks are the demo's, untrained, over `demo_24khz`. Interleaved; medians and quartiles.
+Networks are the demo's, untrained, over `demo_24khz`. Interleaved; medians and quartiles. Last: the
+real-time factor of the bridge at the paper's size, untrained as well.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from resyn.methods import parse_method
 from resyn.presets import preset
 from resyn.resynthesis import Resynthesizer
 from resyn.types import LatentSpace
+from tests.interleaved import seconds
 
 ROUNDS = 9
 FRAMES = 300
 UTTERANCES = 64
+PAPER_FRAMES, PAPER_NFE, PAPER_ROUNDS = 750, 7, 3
 
 
 def main() -> None:
@@ -35,11 +38,12 @@ def main() -> None:
         overhead(name, nfe, long)
     for name, nfe in (("c2f", 7), ("onestep", 1), ("sb", 4)):
         batching(name, nfe, short)
+    real_time_factor(random.integers(0, 1024, (1, PAPER_FRAMES)))
 
 
 def overhead(name: str, nfe: int, codes: np.ndarray) -> None:
     """The sampler against bare passes; the same passes against themselves as a control."""
-    model = demo_model(name)
+    model = untrained_model(name)
     bare = bare_work(model, codes, nfe)
     ratio(f"{name} NFE {nfe}: sampler / bare", lambda: model.resynthesize(codes, nfe), bare)
     ratio(f"{name} NFE {nfe}: bare / bare (control)", bare, bare)
@@ -47,7 +51,7 @@ def overhead(name: str, nfe: int, codes: np.ndarray) -> None:
 
 def batching(name: str, nfe: int, codes: list[np.ndarray]) -> None:
     """Utterances one by one against all of them in one batch, and in batches of eight."""
-    model, seeds = demo_model(name), list(range(len(codes)))
+    model, seeds = untrained_model(name), list(range(len(codes)))
 
     def batches(size: int) -> None:
         for first in range(0, len(codes), size):
@@ -63,9 +67,19 @@ def batching(name: str, nfe: int, codes: list[np.ndarray]) -> None:
         ratio(title, one_by_one, lambda size=size: batches(size), rounds=3)
 
 
-def demo_model(name: str) -> Resynthesizer:
-    """The demo's network of `name` with random weights."""
-    codec, config = load_codec("demo_24khz"), preset("demo", name)
+def real_time_factor(codes: np.ndarray) -> None:
+    """Seconds of computing per second of speech for the bridge of `base_210m`."""
+    model = untrained_model("sb", "base_210m")
+    model.resynthesize(codes, 1)
+    audio = codes.shape[1] / model.spec.frame_rate
+    spent = [seconds(lambda: model.resynthesize(codes, PAPER_NFE)) for _ in range(PAPER_ROUNDS)]
+    factors = ", ".join(f"{one / audio:.2f}" for one in sorted(spent))
+    print(f"sb NFE {PAPER_NFE}, base_210m, {audio:.0f} s of speech: RTF {factors}", flush=True)
+
+
+def untrained_model(name: str, preset_name: str = "demo") -> Resynthesizer:
+    """The preset's network of `name` with random weights."""
+    codec, config = load_codec("demo_24khz"), preset(preset_name, name)
     method = parse_method({"name": name})
     space = LatentSpace(codec.codebooks, torch.zeros(codec.spec.dim), torch.ones(codec.spec.dim))
     return Resynthesizer(method, method.build_network(codec.spec, config.model), space, codec)
