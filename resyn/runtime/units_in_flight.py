@@ -1,4 +1,8 @@
-"""A bound on the work units that Ray Data has under way, and so on what its object store holds."""
+"""Bounds on the work units that Ray Data has under way.
+
+One on all of them, and so on what its object store holds; one on those begun by an actor, which
+are what a killed driver has encoded in vain.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +23,17 @@ if TYPE_CHECKING:
     from ray.data._internal.execution.streaming_executor_state import Topology
 
 _PER_ACTOR_KEY = "resyn.units_per_actor"
+#: Units of an actor from the start of their encoding to the end of their commit: one encoded and
+#: one committed. With one alone, actors would wait for every commit.
+_BEGUN_PER_ACTOR = 2
 
 
 def bound_units(dataset: Dataset, per_actor: int) -> None:
     """Let at most `per_actor` x (running actors, at least 1) units of `dataset` be under way.
 
     A unit is one row and one task of every step; it is under way from the start of its first
-    step's task to the end of its last step's. Ray's own bounds, which count bytes, hold besides.
+    step's task to the end of its last step's. Of these, two per actor may have been given to it.
+    Ray's own bounds, which count bytes, hold besides.
     """
     policies = [*ENABLED_BACKPRESSURE_POLICIES, UnitsInFlight]
     dataset.context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies)
@@ -33,7 +41,7 @@ def bound_units(dataset: Dataset, per_actor: int) -> None:
 
 
 class UnitsInFlight(BackpressurePolicy):
-    """Holds the first step back while as many units are under way as may be."""
+    """Holds back the first step, and that of the actors, while as many units are under way."""
 
     def __init__(
         self,
@@ -48,11 +56,17 @@ class UnitsInFlight(BackpressurePolicy):
         self._pools = [pool for step in steps for pool in step.get_autoscaling_actor_pools()]
         # While nothing runs, Ray starts a task against the word of every policy, again and again
         # as long as actors load their codec or wait for a machine. The operator's own word counts.
-        accepts = self._first.can_add_input
-        self._first.can_add_input = lambda: accepts() and self._has_room()
+        self._hold(self._first, self._per_actor)
+        for step in steps[1:-1]:
+            self._hold(step, _BEGUN_PER_ACTOR)
 
-    def _has_room(self) -> bool:
-        actors = max(1, sum(pool.num_running_actors() for pool in self._pools))
-        started, ended = self._first.metrics, self._last.metrics
-        under_way = started.num_tasks_submitted - ended.num_tasks_finished
-        return under_way < self._per_actor * actors
+    def _hold(self, step: MapOperator, per_actor: int) -> None:
+        """Let `step` have at most `per_actor` units per actor from its start to the last step."""
+        accepts = step.can_add_input
+
+        def has_room() -> bool:
+            actors = max(1, sum(pool.num_running_actors() for pool in self._pools))
+            ended = self._last.metrics.num_tasks_finished
+            return step.metrics.num_tasks_submitted - ended < per_actor * actors
+
+        step.can_add_input = lambda: accepts() and has_room()

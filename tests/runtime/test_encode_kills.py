@@ -122,7 +122,7 @@ def test_drivers_and_an_actor_killed_at_every_stage(
     written, the second while one is committed, and the third loses its actor within a unit.
 
     A dead actor costs the unit that it was at and no other, and no unit that is committed is ever
-    begun again; a dead driver costs what was encoded and not yet committed."""
+    begun again; a dead driver costs two at most of its actor's, one encoded and one committed."""
     s3.upload(make_librilight(tmp_path / "tree", seconds=(8.0,) * 4), "kills")
     root, out = "s3://kills/small", "s3://kills/out"
     expected = undisturbed(root, "s3://kills/plain")
@@ -136,6 +136,7 @@ def test_drivers_and_an_actor_killed_at_every_stage(
     write = s3.fault("PUT", "kills/out/shards/000000.parquet", "hold")
     killed_at(root, out, usual, fetch, write)
     assert committed_units(output) == set()
+    assert 1 <= len(begun(tmp_path / "before")) <= 2
     s3.calm()
     commit = s3.fault("PUT", "kills/out/ledger/000001.json", "hold")
     killed_at(root, out, usual, commit)
