@@ -10,7 +10,7 @@ from typing import Literal
 from resyn.evaluation.metrics import Record
 from resyn.evaluation.numbers import format_value, join_words
 from resyn.evaluation.results import Results
-from resyn.evaluation.statistics import paired_difference
+from resyn.evaluation.statistics import Interval, paired_difference
 from resyn.evaluation.systems import LATENT, System
 
 Verdict = Literal[
@@ -80,7 +80,8 @@ def compare(results: Results, metric: str, key: str, other: str) -> Check | str:
         what = join_words([*absent, *([] if metric in results.metrics else [metric])])
         return f"{what} was not evaluated"
     info = results.metrics[metric]
-    gap = paired_difference(results.column(key, metric), results.column(other, metric))
+    columns = (results.column(name, metric) for name in (key, other))
+    gap = paired_difference(*columns, words=results.words(key, metric))
     pair = [results.aggregates[name].get(metric) for name in (key, other)]
     if gap is None or pair[0] is None or pair[1] is None:
         return f"{info.title}: {why_missing(results, metric, key, other)}"
@@ -187,6 +188,12 @@ def change(full: Results, subset: Results, key: str, metric: str) -> list[float 
     return [None if a is None or b is None else a - b for a, b in pairs]
 
 
+def mean_change(full: Results, subset: Results, key: str, metric: str) -> Interval | None:
+    """How much higher a system's value is on the subset; None where either has none."""
+    columns = (results.column(key, metric) for results in (subset, full))
+    return paired_difference(*columns, words=subset.words(key, metric))
+
+
 def _loses_most(full: Results, subset: Results, metric: str, key: str) -> Check | str:
     """Whether `key` loses more on `metric` than every other method that both evaluated."""
     if metric not in full.metrics or metric not in subset.metrics:
@@ -194,22 +201,21 @@ def _loses_most(full: Results, subset: Results, metric: str, key: str) -> Check 
     info = full.metrics[metric]
     worse = -1.0 if info.better == "higher" else 1.0
     keys = [name for name in _methods(subset) if name in _methods(full)]
-    changes = {name: change(full, subset, name, metric) for name in keys}
-    means = {name: _mean(values) for name, values in changes.items()}
-    losses = {name: worse * mean for name, mean in means.items() if mean is not None}
+    intervals = {name: mean_change(full, subset, name, metric) for name in keys}
+    means = {name: one.mean for name, one in intervals.items() if one is not None}
+    losses = {name: worse * mean for name, mean in means.items()}
     rivals = {name: loss for name, loss in losses.items() if name != key}
     if key not in losses or not rivals:
         return f"{info.title}: {why_missing(subset, metric, key)}"
     rival = max(rivals, key=lambda name: rivals[name])
-    gap = paired_difference(changes[key], changes[rival])
-    told = [
-        f"{full.system(name).label} by {'+' if mean > 0 else ''}{format_value(mean, info)}"
-        for name, mean in means.items()
-        if mean is not None
-    ]
+    both = (change(full, subset, name, metric) for name in (key, rival))
+    gap = paired_difference(*both, words=subset.words(key, metric))
+    labels = {name: full.system(name).label for name in means}
+    signs = {name: "+" if mean > 0 else "" for name, mean in means.items()}
+    told = [f"{labels[n]} by {signs[n]}{format_value(means[n], info)}" for n in means]
     clear = gap is not None and gap.excludes_zero
-    doubt = "" if clear else "; no clear difference"
-    text = f"{info.title} changes for {join_words(told)}{doubt}"
+    text = f"{info.title} changes for {join_words(told)}"
+    text += "" if clear else "; no clear difference"
     return Check(losses[key] > rivals[rival], clear, text)
 
 
@@ -235,15 +241,10 @@ def _ladder(results: Results, metric: str, pairs: Sequence[tuple[System, System]
     means = [results.aggregates[rung.key].get(metric) for rung in rungs]
     told = ", ".join(format_value(mean.mean, info) for mean in means if mean is not None)
     clear = [check.clear for check in checks]
-    doubt = "" if all(clear) else "; not every step is clear"
-    text = f"{info.title} of {rungs[0].symbol} … {rungs[-1].symbol}: {told}{doubt}"
+    text = f"{info.title} of {rungs[0].symbol} … {rungs[-1].symbol}: {told}"
+    text += "" if all(clear) else "; not every step is clear"
     return Check(all(check.held for check in checks), any(clear), text)
 
 
 def _methods(results: Results) -> list[str]:
     return [system.key for system in results.systems if system.group == "method"]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

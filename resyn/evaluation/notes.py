@@ -35,9 +35,8 @@ def verdicts(results: Results, system: System) -> list[Verdict]:
     for name, info in results.metrics.items():
         value = results.aggregates[system.key].get(name)
         other = results.aggregates[baseline].get(name)
-        words = results.words(system.key, name) if info.per_word else None
         column, below = (results.column(key, name) for key in (system.key, baseline))
-        gap = paired_difference(column, below, words)
+        gap = paired_difference(column, below, results.words(system.key, name))
         if info.is_cost or value is None or other is None or gap is None:
             continue
         better = info.is_better(gap.mean, 0.0)

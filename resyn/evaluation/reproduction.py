@@ -7,17 +7,17 @@ from typing import Literal
 
 from resyn.evaluation.findings import (
     Finding,
-    change,
     codebook_findings,
     data_findings,
     evaluation_findings,
+    mean_change,
     method_findings,
     why_missing,
 )
 from resyn.evaluation.metrics import Record
 from resyn.evaluation.paper import AblationRow, Paper, PaperRow
 from resyn.evaluation.results import Results
-from resyn.evaluation.statistics import Interval, student_interval
+from resyn.evaluation.statistics import Interval
 from resyn.evaluation.systems import System
 
 SCHEMA_VERSION = 1
@@ -180,7 +180,6 @@ def _ablation(row: AblationRow, metric: str, full: Results, subset: Results) -> 
     for results, paper in ((full, row.all), (subset, row.subset)):
         ours, why = _ours(results, row.key, metric)
         cells.append(Cell(ours=ours, why=why, paper=paper.get(metric)))
-    changes = [value for value in change(full, subset, row.key, metric) if value is not None]
     return AblationCells(
         key=row.key,
         title=row.title,
@@ -188,5 +187,5 @@ def _ablation(row: AblationRow, metric: str, full: Results, subset: Results) -> 
         metric=metric,
         all=cells[0],
         subset=cells[1],
-        change=student_interval(changes),
+        change=mean_change(full, subset, row.key, metric),
     )

@@ -117,8 +117,11 @@ class Results(Record):
         empty = Score(value=None)
         return [utt.values.get(system, {}).get(metric, empty) for utt in self.utterances]
 
-    def words(self, system: str, metric: str) -> list[int]:
-        """Words that a system's values per word were divided by, by utterance."""
+    def words(self, system: str, metric: str) -> list[int] | None:
+        """Words that a system's values were divided by, by utterance; None for others."""
+        info = self.metrics.get(metric)
+        if info is None or not info.per_word:
+            return None
         return [score.words or 0 for score in self.scores(system, metric)]
 
     @property
