@@ -6,6 +6,8 @@ A fault of one file is an AudioFault and the job goes on; a store that refuses e
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, NoReturn, cast
 
 from resyn.audio.faults import AudioFault
@@ -22,7 +24,8 @@ class InputFile(io.RawIOBase):
 
     Of a file inside another it is the `size` bytes from `first` on. The content tag of the whole
     must be `tag` unless that is empty. Opening and reading raise AudioFault `access` or `changed`,
-    and RunError when `root` cannot be read at all.
+    RunError when `root` cannot be read at all, and else what the store's library raises. A library
+    that reads through this one may hide that: `check` raises it again.
     """
 
     def __init__(
@@ -36,10 +39,9 @@ class InputFile(io.RawIOBase):
     ) -> None:
         self._root, self._uri = root, uri
         self._file: Any = None
-        try:
+        self._failure: Exception | None = None
+        with refusals(root):
             self._file = root.open(uri, block_bytes=block_bytes)
-        except Exception as error:
-            self._refuse(error)
         self._whole: int = self._file.size
         self._first = first
         self.size: int = self._whole - first if size is None else size
@@ -90,9 +92,11 @@ class InputFile(io.RawIOBase):
         left = max(0, self.size - self.tell())
         wanted = left if size < 0 else min(size, left)
         try:
-            return read_exactly(cast("IO[bytes]", self._file), wanted)
+            with refusals(self._root):
+                return read_exactly(cast("IO[bytes]", self._file), wanted)
         except Exception as error:
-            self._refuse(error)
+            self._failure = error
+            raise
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer`; returns how many bytes came."""
@@ -100,16 +104,36 @@ class InputFile(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def _refuse(self, error: Exception) -> NoReturn:
-        if isinstance(error, ChangedError):
-            raise AudioFault("changed", "changed while it was read") from error
-        if isinstance(error, FileNotFoundError):
-            raise AudioFault("access", "FileNotFoundError") from error
-        if is_refusal(error):
-            if not _readable(self._root):
-                raise RunError(f"{self._root.uri}: {failure_cause(error)}") from None
-            raise AudioFault("access", error_code(error) or type(error).__name__) from error
-        raise error
+    def check(self) -> None:
+        """Raises what the last failed read raised, if one failed."""
+        if self._failure is not None:
+            raise self._failure
+
+
+@contextmanager
+def refusals(root: Storage) -> Iterator[None]:
+    """Tells one input's fault from the store's, for whatever is asked of `root` inside.
+
+    Raises AudioFault `access` or `changed`, and RunError when `root` cannot be read at all. Any
+    other failure, like a store's that is out of order, passes as it is: the same command may
+    succeed later, so it must not end in the quarantine.
+    """
+    try:
+        yield
+    except Exception as error:
+        _refuse(root, error)
+
+
+def _refuse(root: Storage, error: Exception) -> NoReturn:
+    if isinstance(error, ChangedError):
+        raise AudioFault("changed", "changed while it was read") from error
+    if isinstance(error, FileNotFoundError):
+        raise AudioFault("access", "FileNotFoundError") from error
+    if is_refusal(error):
+        if not _readable(root):
+            raise RunError(f"{root.uri}: {failure_cause(error)}") from None
+        raise AudioFault("access", error_code(error) or type(error).__name__) from error
+    raise error
 
 
 def _readable(root: Storage) -> bool:

@@ -7,26 +7,24 @@ JSON is looked into.
 from __future__ import annotations
 
 import itertools
-import json
 import posixpath
 import tarfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import IO, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
 
 from resyn.audio.faults import AudioFault
+from resyn.data.fetch import InputFile
 from resyn.data.sources.base import AUDIO_SUFFIXES, SourceFile, stem
 from resyn.data.sources.containers import ContainerSource
-from resyn.data.sources.labels import labels_of
-from resyn.storage import Storage
+from resyn.data.sources.labels import labels_of, read_description
+from resyn.storage import BLOCK_BYTES, Storage
 
 ARCHIVE_SUFFIX = ".tar"
-#: A description longer than this (bytes) is none.
-LONGEST_JSON = 16 * 2**20
 #: Bytes of a member's name and its further attributes.
 LONGEST_NAME = 2**20
 #: What is named like code, or like a pickle, which becomes code when it is loaded.
@@ -61,21 +59,15 @@ class WebDatasetSource(ContainerSource):
         """Labels from the member's `.json`, wherever in the archive it lies."""
         assert file.container is not None
         if self._index is None or self._index.archive.uri != file.container:
-            self._index = _Index(SourceFile(file.container), self.base)
+            self._index = _Index(SourceFile(file.container, etag=file.etag), self.base)
         if (place := self._index.json.find(file)) is None:
             return file
         first, size = place
         name = f"{stem(file.uri)}.json"
-        if size > LONGEST_JSON:
-            raise AudioFault("json", f"{name}: {size} bytes are too many")
-        with self.base.open(file.container) as handle:
-            handle.seek(first)
-            content = handle.read(size)
-        try:
-            described = json.loads(content)
-            labels = labels_of(described)
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise AudioFault("json", f"{name}: {error}") from error
+        block = min(size, BLOCK_BYTES)
+        with InputFile(self.base, file.container, file.etag, block, first, size) as stored:
+            described = read_description(name, stored)
+        labels = labels_of(described)
         # LibriLight's archives keep its tree: split, speaker, book, file.
         folders = [stem(file.container), *_member(file).split("/")[:-1]]
         if "book_meta" in described and len(folders) >= 3:
@@ -131,8 +123,8 @@ class _Index:
         """Read every header; what is wrong with the archive itself ends as one more row."""
         try:
             with (
-                base.open(self.archive.uri) as handle,
-                tarfile.open(fileobj=handle, mode="r:", tarinfo=_Header) as archive,
+                InputFile(base, self.archive.uri, self.archive.etag) as stored,
+                tarfile.open(fileobj=stored, mode="r:", tarinfo=_Header) as archive,
             ):
                 reached = -1
                 while (member := archive.next()) is not None:
@@ -141,14 +133,14 @@ class _Index:
                         raise tarfile.ReadError(f"a header at byte {reached} leads back")
                     reached = archive.offset
                     self._add(member)
-                self._check_end(handle, archive.offset)
+                self._check_end(stored, archive.offset)
         except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
             self._append("", 0, 0, "decode", f"a damaged archive: {error}")
-        except (FileNotFoundError, PermissionError) as error:
-            self._append("", 0, 0, "access", type(error).__name__)
+        except AudioFault as fault:
+            self._append("", 0, 0, fault.code, fault.detail)
         self._flush()
 
-    def _check_end(self, handle: IO[bytes], offset: int) -> None:
+    def _check_end(self, handle: InputFile, offset: int) -> None:
         """tarfile takes a header that it cannot read for the end; the real end is zeros."""
         handle.seek(offset)
         block = handle.read(tarfile.BLOCKSIZE)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import IO, Any, ClassVar, cast
 
-from resyn.audio.faults import AudioFault
+from resyn.data.fetch import refusals
 from resyn.data.sources.base import NO_LABELS, Labels, SourceFile, name_of, parent
 from resyn.data.sources.labels import labels_of
 from resyn.data.sources.paths import Boundary
@@ -137,10 +137,8 @@ class ManifestSource:
 
     def describe(self, file: SourceFile) -> SourceFile:
         """With the size and etag of the file."""
-        try:
+        with refusals(self.base):
             entry = self.base.fs.info(self.base.path(file.uri))
-        except (FileNotFoundError, PermissionError) as error:
-            raise AudioFault("access", type(error).__name__) from error
         return replace(file, size=int(entry["size"]), etag=content_tag(entry))
 
 

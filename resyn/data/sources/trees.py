@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import ClassVar
 
 from resyn.audio.faults import AudioFault
+from resyn.data.fetch import InputFile, refusals
 from resyn.data.sources.base import Labels, SourceFile, first_file, name_of, stem, walk
-from resyn.data.sources.labels import labels_of
+from resyn.data.sources.labels import labels_of, read_description
 from resyn.storage import Storage
 
 #: Audio files looked at to tell one folder shape from another.
@@ -65,16 +66,19 @@ class LibriLightSource(FolderSource):
 
     def describe(self, file: SourceFile) -> SourceFile:
         """Speaker, book and speech from the `.json`; from the path when there is none."""
-        name = stem(file.uri) + ".json"
-        try:
-            labels = labels_of(self.base.read_json(name))
-        except FileNotFoundError:
-            labels = Labels()
-        except (ValueError, AttributeError) as error:
-            raise AudioFault("json", f"{name}: {error}") from error
+        labels = self._described(stem(file.uri) + ".json")
         split, speaker, book = _parents(self.base, file)
         speaker, book = labels.speaker or speaker, labels.book or book
         return replace(file, labels=replace(labels, speaker=speaker, book=book, split=split))
+
+    def _described(self, name: str) -> Labels:
+        try:
+            with InputFile(self.base, name) as stored:
+                return labels_of(read_description(name, stored))
+        except AudioFault as fault:
+            if isinstance(fault.__cause__, FileNotFoundError):
+                return Labels()
+            raise
 
 
 class LibriSpeechSource(FolderSource):
@@ -110,8 +114,9 @@ def _parents(root: Storage, file: SourceFile) -> tuple[str, str, str]:
 
 def _transcripts(root: Storage, folder: str) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for name in root.names(folder, ".trans.txt"):
-        content = root.read_bytes(posixpath.join(folder, name)).decode(errors="replace")
-        pairs = (line.strip().partition(" ") for line in content.splitlines())
-        texts |= {utterance: text for utterance, _, text in pairs if utterance}
+    with refusals(root):
+        for name in root.names(folder, ".trans.txt"):
+            content = root.read_bytes(posixpath.join(folder, name)).decode(errors="replace")
+            pairs = (line.strip().partition(" ") for line in content.splitlines())
+            texts |= {utterance: text for utterance, _, text in pairs if utterance}
     return texts
