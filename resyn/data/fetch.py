@@ -8,15 +8,21 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO, Any, NoReturn, cast
 
 from resyn.audio.faults import AudioFault
 from resyn.errors import RunError
 from resyn.storage import BLOCK_BYTES, Storage, read_exactly
 from resyn.storage_faults import ChangedError, error_code, failure_cause, is_refusal
+from resyn.storage_listing import PAGE, files_below
 
 #: A header is near the front; more would download files that are only planned.
 HEADER_BYTES = 2**16
+#: Objects tried before a store is taken for one that lets nothing be read.
+_TRIED = 8
+#: The last object that could be read, by root.
+_granted: dict[str, str] = {}
 
 
 class InputFile(io.RawIOBase):
@@ -93,10 +99,13 @@ class InputFile(io.RawIOBase):
         wanted = left if size < 0 else min(size, left)
         try:
             with refusals(self._root):
-                return read_exactly(cast("IO[bytes]", self._file), wanted)
+                data = read_exactly(cast("IO[bytes]", self._file), wanted)
         except Exception as error:
             self._failure = error
             raise
+        if data and not self._root.is_local:
+            _granted[self._root.uri] = self._uri
+        return data
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer`; returns how many bytes came."""
@@ -139,6 +148,27 @@ def _refuse(root: Storage, error: Exception) -> NoReturn:
 def _readable(root: Storage) -> bool:
     """Whether the store grants anything below `root`: else the fault is not one file's."""
     try:
-        return root.exists()
+        if not root.exists():
+            return False
+        return root.is_local or any(_grants(root, name) for name in _samples(root))
+    except Exception:
+        return False
+
+
+def _samples(root: Storage) -> Iterator[str]:
+    """Objects to try: one that was read before, and a few of those listed first.
+
+    Who may list a bucket need not be allowed to read what lies there, or to decrypt it.
+    """
+    if known := _granted.get(root.uri):
+        yield known
+    page = [name for name, _ in islice(files_below(root.fs, root.root), PAGE)]
+    yield from page[:: -(-len(page) // _TRIED) or 1]
+
+
+def _grants(root: Storage, name: str) -> bool:
+    try:
+        with root.open(name, block_bytes=1) as file:
+            return bool(file.read(1))
     except Exception:
         return False

@@ -20,7 +20,7 @@ from resyn.data.schema import MANIFEST, UNITS
 from resyn.data.sources import Source, SourceReader, open_source
 from resyn.data.sources.repeats import Repeats
 from resyn.data.units import WorkUnit, group_units
-from resyn.errors import UserError
+from resyn.errors import RunError, UserError
 from resyn.storage import Storage
 
 MANIFEST_FILE = "manifest.parquet"
@@ -68,12 +68,14 @@ class Planner:
         self._source = source
         self._settings = settings
         self._refuse = refuse
+        self._denied = ""
         self.summary = PlanSummary()
 
     def units(self) -> Iterator[list[ManifestRow]]:
         """The work units in order; `summary` is complete afterwards.
 
-        Raises UserError for an input without audio, and for one utt_id given twice.
+        Raises UserError for an input without audio, and for one utt_id given twice; RunError when
+        no file at all can be read.
         """
         refused: Counter[str] = Counter()
         repeats = Repeats()
@@ -87,6 +89,11 @@ class Planner:
         self.summary.refused = dict(sorted(refused.items()))
         if not self.summary.files:
             raise UserError("--input: holds no audio at all; name one that does")
+        if refused["access"] == self.summary.files:
+            raise RunError(
+                f"{self._source.base.uri}: none of the {self.summary.files} inputs can be read "
+                f"(first: {self._denied}); check that they are there and the rights to read them"
+            )
         if suspects := repeats.suspects():
             self._refuse_repeat(suspects)
 
@@ -105,6 +112,8 @@ class Planner:
                 )
                 if isinstance(planned, Refusal):
                     refused[planned.code] += 1
+                    if planned.code == "access":
+                        self._denied = self._denied or f"{planned.source_uri}: {planned.detail}"
                     self._refuse(planned)
                 else:
                     yield from planned

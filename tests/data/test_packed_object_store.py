@@ -89,6 +89,13 @@ def test_credentials_that_end_midway_stop_the_run(s3: S3, job: Job, damage: Dama
     assert faults(job) == [None] * 3
 
 
+def test_rights_to_read_that_end_midway_stop_the_run(s3: S3, job: Job, packed: Path) -> None:
+    """Case 21: what may still be listed is not there for us."""
+    s3.fault("GET", path_of(packed), "403", times=999)
+    with pytest.raises(RunError, match=r"access denied \(AccessDenied\)"):
+        faults(job)
+
+
 def test_a_store_that_fails_while_it_is_read_stops_the_run(s3: S3, job: Job, packed: Path) -> None:
     """Case 19, when the retries are used up: no row is damaged by it."""
     s3.fault("GET", path_of(packed), "failing", times=999)
@@ -110,6 +117,19 @@ def test_a_store_that_fails_while_it_is_planned_ends_the_plan(
     with pytest.raises(OSError, match="as ordered"):
         plan()
     assert plan().segments == 3
+
+
+@pytest.mark.usefixtures("job")
+def test_objects_that_are_listed_and_cannot_be_read_end_the_plan(
+    s3: S3, packed: Path, tmp_path: Path
+) -> None:
+    """Case 21: ListBucket is granted and GetObject, or the key that decrypts, is not."""
+    kind = "webdataset" if packed.suffix == ".tar" else "parquet"
+    root, output = open_storage(bucket(packed)), open_storage(str(tmp_path / "plan"))
+    s3.fault("GET", path_of(packed), "403", times=999)
+    with pytest.raises(RunError, match=r"access denied \(AccessDenied\)"):
+        write_plan(root, output, PlanSettings(kind, 30.0, 1.0))
+    assert not output.exists("encode.json")
 
 
 def other(packed: Path) -> bytes:
