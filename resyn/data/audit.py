@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 
 from resyn.data import ledger, quarantine
+from resyn.data.job import JOB_FILE
 from resyn.data.ledger import CommitRecord
 from resyn.data.plan import read_rows, read_units
 from resyn.data.units import WorkUnit
@@ -19,13 +21,15 @@ from resyn.storage import Storage
 class AuditReport:
     """Segments planned, committed and quarantined, and every way in which they do not agree.
 
-    `refused_files` were unusable at planning and have no segments.
+    `refused_files` were unusable at planning and have no segments. `lost` says of each damaged
+    archive or table why what it held is not in the plan; how much that is nobody knows.
     """
 
     planned: int = 0
     committed: int = 0
     quarantined: int = 0
     refused_files: int = 0
+    lost: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -38,12 +42,26 @@ class AuditReport:
         return (
             f"audit {verdict}: {self.planned} segments planned = {self.committed} committed + "
             f"{self.quarantined} quarantined; {self.refused_files} files refused at planning"
+            f"{show_lost(self.lost)}"
         )
+
+
+def show_lost(lost: Mapping[str, str]) -> str:
+    """Damaged archives and tables as a clause to follow others; empty when there are none."""
+    if not lost:
+        return ""
+    uri, why = min(lost.items())
+    what = "1 archive or table is" if len(lost) == 1 else f"{len(lost)} archives or tables are"
+    first = f"{uri}, {why}" if len(lost) == 1 else f"first {uri}, {why}"
+    return f"; {what} damaged ({first}); what cannot be read of it is not in the plan"
 
 
 def audit(output: Storage, contents: bool) -> AuditReport:
     """Check every unit of an output; with `contents` also the sha256 of every shard."""
-    report = AuditReport(refused_files=len(quarantine.read_refusals(output, quarantine.PLAN)))
+    report = AuditReport(
+        refused_files=len(quarantine.read_refusals(output, quarantine.PLAN)),
+        lost=output.read_json(JOB_FILE)["plan"].get("lost", {}),
+    )
     records = {record.unit: record for record in ledger.read_records(output)}
     for unit in read_units(output):
         report.planned += unit.num_rows

@@ -28,8 +28,8 @@ _granted: dict[str, str] = {}
 class InputFile(io.RawIOBase):
     """One version of a file, `size` bytes, readable and seekable.
 
-    Of a file inside another it is the `size` bytes from `first` on. The content tag of the whole
-    must be `tag` unless that is empty. Opening and reading raise AudioFault `access` or `changed`,
+    Of a file inside another it is the `size` bytes from `first` on, or as many as there are. The
+    content tag of the whole must be `tag` unless that is empty. Opening and reading raise AudioFault `access` or `changed`,
     RunError when `root` cannot be read at all, and else what the store's library raises. A library
     that reads through this one may hide that: `check` raises it again.
     """
@@ -50,7 +50,8 @@ class InputFile(io.RawIOBase):
             self._file = root.open(uri, block_bytes=block_bytes)
         self._whole: int = self._file.size
         self._first = first
-        self.size: int = self._whole - first if size is None else size
+        left = max(0, self._whole - first)
+        self.size: int = left if size is None else min(size, left)
         self._file.seek(first)
         found = self._found_tag(tag)
         if tag and found and found != tag:

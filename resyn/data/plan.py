@@ -46,7 +46,10 @@ class PlanSettings:
 
 @dataclass(slots=True)
 class PlanSummary:
-    """What was planned. `refused` counts files by code; `seconds` is audio in segments."""
+    """What was planned. `refused` counts files by code; `seconds` is audio in segments.
+
+    `lost` says of each damaged archive or table from where on it is not in the plan.
+    """
 
     files: int = 0
     segments: int = 0
@@ -54,6 +57,7 @@ class PlanSummary:
     seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
     listing_sha256: str = ""
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 class Planner:
@@ -112,6 +116,8 @@ class Planner:
                 )
                 if isinstance(planned, Refusal):
                     refused[planned.code] += 1
+                    if file.lost:
+                        self.summary.lost[planned.source_uri] = f"{planned.code}: {planned.detail}"
                     if planned.code == "access":
                         self._denied = self._denied or f"{planned.source_uri}: {planned.detail}"
                     self._refuse(planned)

@@ -39,7 +39,7 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
             if len(units) < job.summary.units:
                 print(f"resuming: {job.summary.units - len(units)} units are committed", flush=True)
             _encode(job, config, units, lease)
-        closing = closing_lines(read_records(output), job.summary.refused)
+        closing = closing_lines(read_records(output), job.summary)
         print(closing if units else f"nothing to do: {closing} are complete")
         report = audit_output(config.output, contents=full_audit)
         check_quarantine(report, config.max_quarantine, config.output)

@@ -121,21 +121,21 @@ class _Index:
 
     def _read(self, base: Storage) -> None:
         """Read every header; what is wrong with the archive itself ends as one more row."""
+        reached = 0
         try:
             with (
                 InputFile(base, self.archive.uri, self.archive.etag) as stored,
                 tarfile.open(fileobj=stored, mode="r:", tarinfo=_Header) as archive,
             ):
-                reached = -1
                 while (member := archive.next()) is not None:
                     cast(Any, archive).members.clear()  # it would keep them all
                     if archive.offset <= reached:
-                        raise tarfile.ReadError(f"a header at byte {reached} leads back")
+                        raise tarfile.ReadError("a header that leads back")
                     reached = archive.offset
                     self._add(member)
                 self._check_end(stored, archive.offset)
         except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-            self._append("", 0, 0, "decode", f"a damaged archive: {error}")
+            self._append("", 0, 0, "decode", f"damaged from byte {reached} on: {error}")
         except AudioFault as fault:
             self._append("", 0, 0, fault.code, fault.detail)
         self._flush()
@@ -178,7 +178,8 @@ class _Index:
         for row in itertools.chain.from_iterable(chunk.to_pylist() for chunk in self._chunks):
             uri = self._uri(row["name"]) if row["name"] else archive.uri
             if row["code"]:
-                yield SourceFile(uri, fault=AudioFault(row["code"], row["detail"]))
+                fault = AudioFault(row["code"], row["detail"])
+                yield SourceFile(uri, fault=fault, lost=not row["name"])
             else:
                 yield SourceFile(uri, row["size"], archive.etag, archive.uri, row["first"])
 

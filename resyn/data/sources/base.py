@@ -41,7 +41,8 @@ class SourceFile:
     the first byte in the archive or the row's number in the table. `size` in bytes and `etag` of
     the content are None and empty where a listing does not say. A region begins at `begin` seconds
     and takes `seconds`, or all that follows. `labels` are what the listing already says. `fault`
-    is why the listing refuses it; nothing else of it counts then.
+    is why the listing refuses it; nothing else of it counts then but `lost`: a whole container, or
+    all that follows in it, for then nobody knows how many files that are.
     """
 
     uri: str
@@ -53,6 +54,7 @@ class SourceFile:
     seconds: float | None = None
     labels: Labels = NO_LABELS
     fault: AudioFault | None = None
+    lost: bool = False
 
 
 class Source(Protocol):

@@ -59,7 +59,7 @@ class ParquetSource(ContainerSource):
                 with closing(AudioTable(self.base, stored.uri, stored.etag)) as table:
                     yield from table.files(stored)
             except AudioFault as fault:
-                yield SourceFile(stored.uri, fault=fault)
+                yield SourceFile(stored.uri, fault=fault, lost=True)
 
     def describe(self, file: SourceFile) -> SourceFile:
         """The listing says all."""
