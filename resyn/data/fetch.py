@@ -29,9 +29,10 @@ class InputFile(io.RawIOBase):
     """One version of a file, `size` bytes, readable and seekable.
 
     Of a file inside another it is the `size` bytes from `first` on, or as many as there are. The
-    content tag of the whole must be `tag` unless that is empty. Opening and reading raise AudioFault `access` or `changed`,
-    RunError when `root` cannot be read at all, and else what the store's library raises. A library
-    that reads through this one may hide that: `check` raises it again.
+    content tag of the whole must be `tag` unless that is empty. Opening and reading raise
+    AudioFault `access` or `changed`, RunError when `root` cannot be read at all, and else what the
+    store's library raises. A library that reads through this one may hide that: `check` raises it
+    again.
     """
 
     def __init__(

@@ -148,7 +148,8 @@ def listing_sha256(source: Source) -> str:
     """Hash over the names, sizes and regions of what the input consists of; reads no audio."""
     digest = hashlib.sha256()
     for file in source.stored():
-        digest.update(f"{file.uri}\0{file.size}\0{file.begin}\0{file.seconds}\0".encode())
+        line = f"{file.uri}\0{file.size}\0{file.begin}\0{file.seconds}\0"
+        digest.update(line.encode(errors="surrogatepass"))
     return digest.hexdigest()
 
 

@@ -23,7 +23,7 @@ from resyn.storage import Storage, content_tag
 #: Lines above this length (bytes) are no line of a manifest.
 LONGEST_LINE = 16 * 2**20
 #: What reading the fields of a line raises when they are not as they should be.
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 JSON_LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
 
