@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resyn.data.in_order import map_in_order
 from resyn.data.manifest import ManifestRow, plan_file
 from resyn.data.quarantine import PLAN, Refusal, RefusalWriter
 from resyn.data.schema import MANIFEST, UNITS
-from resyn.data.sources import Source, SourceReader, open_source
+from resyn.data.sources import Source, SourceFile, SourceReader, open_source
 from resyn.data.sources.repeats import Repeats
 from resyn.data.units import WorkUnit, group_units
 from resyn.errors import RunError, UserError
@@ -63,15 +64,20 @@ class PlanSummary:
 class Planner:
     """One pass over an input; nothing of it is kept but counts.
 
-    `refuse` is called with every file that cannot be used.
+    `refuse` is called with every file that cannot be used, `tell` after every file.
     """
 
     def __init__(
-        self, source: Source, settings: PlanSettings, refuse: Callable[[Refusal], None]
+        self,
+        source: Source,
+        settings: PlanSettings,
+        refuse: Callable[[Refusal], None],
+        tell: Callable[[PlanSummary], None] = lambda summary: None,
     ) -> None:
         self._source = source
         self._settings = settings
         self._refuse = refuse
+        self._tell = tell
         self._denied = ""
         self.summary = PlanSummary()
 
@@ -103,26 +109,28 @@ class Planner:
 
     def _rows(self, refused: Counter[str]) -> Iterator[ManifestRow]:
         settings = self._settings
+        at_once = self._source.base.at_once if self._source.in_any_order else 1
         with closing(SourceReader(self._source.base)) as reader:
-            for file in self._source.files():
+
+            def look(file: SourceFile) -> tuple[SourceFile, list[ManifestRow] | Refusal]:
+                lengths = settings.segment_seconds, settings.split, settings.cut_by_vad
+                return file, plan_file(self._source, reader, file, *lengths)
+
+            for file, planned in map_in_order(look, self._source.files(), at_once):
                 self.summary.files += 1
-                planned = plan_file(
-                    self._source,
-                    reader,
-                    file,
-                    settings.segment_seconds,
-                    settings.split,
-                    settings.cut_by_vad,
-                )
                 if isinstance(planned, Refusal):
                     refused[planned.code] += 1
-                    if file.lost:
-                        self.summary.lost[planned.source_uri] = f"{planned.code}: {planned.detail}"
-                    if planned.code == "access":
-                        self._denied = self._denied or f"{planned.source_uri}: {planned.detail}"
-                    self._refuse(planned)
+                    self._count_refusal(file, planned)
                 else:
                     yield from planned
+                self._tell(self.summary)
+
+    def _count_refusal(self, file: SourceFile, refusal: Refusal) -> None:
+        if file.lost:
+            self.summary.lost[refusal.source_uri] = f"{refusal.code}: {refusal.detail}"
+        if refusal.code == "access":
+            self._denied = self._denied or f"{refusal.source_uri}: {refusal.detail}"
+        self._refuse(refusal)
 
     def _refuse_repeat(self, suspects: set[int]) -> None:
         """Plan again, to find which two segments they were."""
@@ -153,8 +161,15 @@ def listing_sha256(source: Source) -> str:
     return digest.hexdigest()
 
 
-def write_plan(root: Storage, output: Storage, settings: PlanSettings) -> PlanSummary:
+def write_plan(
+    root: Storage,
+    output: Storage,
+    settings: PlanSettings,
+    tell: Callable[[PlanSummary], None] = lambda summary: None,
+) -> PlanSummary:
     """Plan `root` into `output`: manifest, units, and the quarantine of unusable files.
+
+    `tell` is called after every file with what is planned by then.
 
     Raises UserError for an input that is refused as a whole, before or after it was read.
     """
@@ -167,7 +182,7 @@ def write_plan(root: Storage, output: Storage, settings: PlanSettings) -> PlanSu
         output.open(MANIFEST_FILE, "wb") as sink,
         pq.ParquetWriter(sink, MANIFEST) as writer,
     ):
-        planner = Planner(source, settings, refusals.add)
+        planner = Planner(source, settings, refusals.add, tell)
         pending: list[ManifestRow] = []
         for rows in planner.units():
             first_row = planner.summary.segments - len(rows)
@@ -203,3 +218,15 @@ def read_rows(output: Storage, unit: WorkUnit) -> pa.Table:
         groups = list(range(first_group, last // _ROW_GROUP + 1))
         table = file.read_row_groups(groups)
         return table.slice(unit.first_row - first_group * _ROW_GROUP, unit.num_rows)
+
+
+def planned_ids(output: Storage, units: list[WorkUnit]) -> Iterator[tuple[WorkUnit, list[str]]]:
+    """The utt_ids of every unit, in order; reads the manifest once, as a stream."""
+    held: list[str] = []
+    with output.open(MANIFEST_FILE) as source:
+        batches = pq.ParquetFile(source).iter_batches(_ROW_GROUP, columns=["utt_id"])
+        for unit in units:
+            while len(held) < unit.num_rows and (batch := next(batches, None)):
+                held += batch.column(0).to_pylist()
+            yield unit, held[: unit.num_rows]
+            del held[: unit.num_rows]

@@ -35,6 +35,26 @@ def plan_lines(plan: PlanSummary, spec: CodecSpec, columns: Collection[str]) -> 
     )
 
 
+class PlanProgress:
+    """Prints a line every few seconds while an input is planned."""
+
+    def __init__(self, every_seconds: float = 5.0) -> None:
+        self._every = every_seconds
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, plan: PlanSummary) -> None:
+        """Say how far it is, if it is time again."""
+        now = time.monotonic()
+        if now - self._told < self._every:
+            return
+        self._told = now
+        speed = plan.files / (now - self._started)
+        print(
+            f"planning: {plan.files} files, {plan.seconds / 3600:.3f} h, {speed:.0f} files/s",
+            flush=True,
+        )
+
+
 class Progress:
     """Lines for finished units: how far, how fast, how long still."""
 

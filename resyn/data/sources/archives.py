@@ -45,24 +45,17 @@ class WebDatasetSource(ContainerSource):
     looks_for: ClassVar[str] = ".tar archive"
     suffix: ClassVar[str] = ARCHIVE_SUFFIX
 
-    def __init__(self, root: Storage, allowed_root: str = "") -> None:
-        super().__init__(root, allowed_root)
-        self._index: _Index | None = None
-
     def files(self) -> Iterator[SourceFile]:
         """Archive by archive, the members in their order; a damaged end is one refused file."""
         for archive in self.stored():
-            self._index = _Index(archive, self.base)
-            yield from self._index.files()
+            yield from _Index(archive, self.base).files()
 
     def describe(self, file: SourceFile) -> SourceFile:
         """Labels from the member's `.json`, wherever in the archive it lies."""
         assert file.container is not None
-        if self._index is None or self._index.archive.uri != file.container:
-            self._index = _Index(SourceFile(file.container, etag=file.etag), self.base)
-        if (place := self._index.json.find(file)) is None:
+        if file.description is None:
             return file
-        first, size = place
+        first, size = file.description
         name = f"{stem(file.uri)}.json"
         block = min(size, BLOCK_BYTES)
         with InputFile(self.base, file.container, file.etag, block, first, size) as stored:
@@ -181,7 +174,8 @@ class _Index:
                 fault = AudioFault(row["code"], row["detail"])
                 yield SourceFile(uri, fault=fault, lost=not row["name"])
             else:
-                yield SourceFile(uri, row["size"], archive.etag, archive.uri, row["first"])
+                file = SourceFile(uri, row["size"], archive.etag, archive.uri, row["first"])
+                yield replace(file, description=self.json.find(file))
 
     def _uri(self, name: str) -> str:
         return f"{self.archive.uri}#{name}"

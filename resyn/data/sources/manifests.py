@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import json
 import math
@@ -46,6 +47,7 @@ class ManifestSource:
 
     looks_for: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    in_any_order: ClassVar[bool] = True
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         self._manifest = root
@@ -209,6 +211,8 @@ def read_lines(manifest: Storage) -> Iterator[tuple[int, str]]:
         source = stack.enter_context(manifest.open(""))
         if name_of(manifest).lower().endswith(".gz"):
             source = cast("IO[bytes]", stack.enter_context(gzip.open(source)))
+        else:  # An object store's files know no longest line.
+            source = cast("IO[bytes]", io.BufferedReader(cast(Any, source)))
         number = 0
         try:
             while line := source.readline(LONGEST_LINE):

@@ -38,6 +38,7 @@ class ParquetSource(ContainerSource):
 
     looks_for: ClassVar[str] = ".parquet file with a column of struct {bytes, path}"
     suffix: ClassVar[str] = TABLE_SUFFIX
+    in_any_order: ClassVar[bool] = False  # Rows in their order cost one pass.
 
     @classmethod
     def holds(cls, root: Storage) -> bool:

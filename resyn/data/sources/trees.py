@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import posixpath
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import ClassVar
 
 from resyn.audio.faults import AudioFault
@@ -16,12 +18,15 @@ from resyn.storage import Storage
 
 #: Audio files looked at to tell one folder shape from another.
 _SAMPLE = 16
+#: Chapters whose transcripts are kept: more than the files that are described at once.
+_CHAPTERS = 64
 
 
 class FolderSource:
     """Any folder of audio files; the base of the corpora that add labels."""
 
     looks_for: ClassVar[str] = "FLAC, WAV, OGG or MP3 file"
+    in_any_order: ClassVar[bool] = True
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         self.base = root
@@ -86,8 +91,8 @@ class LibriSpeechSource(FolderSource):
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         super().__init__(root, allowed_root)
-        self._folder: str | None = None
-        self._texts: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._texts = lru_cache(_CHAPTERS)(partial(_transcripts, root))
 
     @classmethod
     def matches(cls, root: Storage) -> bool:
@@ -98,10 +103,10 @@ class LibriSpeechSource(FolderSource):
     def describe(self, file: SourceFile) -> SourceFile:
         """Speaker and chapter from the path, text from the chapter's transcript."""
         folder, name = posixpath.split(file.uri)
-        if folder != self._folder:
-            self._folder, self._texts = folder, _transcripts(self.base, folder)
+        with self._lock:  # Several files of a chapter may be asked for at once.
+            texts = self._texts(folder)
         split, speaker, chapter = _parents(self.base, file)
-        text = self._texts.get(stem(name), "")
+        text = texts.get(stem(name), "")
         return replace(file, labels=Labels(speaker, chapter, text, split))
 
 
