@@ -20,7 +20,7 @@ from resyn.storage_listing import PAGE, files_below
 #: A header is near the front; more would download files that are only planned.
 HEADER_BYTES = 2**16
 #: Objects tried before a store is taken for one that lets nothing be read.
-_TRIED = 8
+_TRIED = 4
 #: The last object that could be read, by root.
 _granted: dict[str, str] = {}
 
