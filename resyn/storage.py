@@ -23,6 +23,8 @@ from resyn.errors import UserError
 from resyn.storage_faults import ChangedError, error_code
 from resyn.storage_listing import names_in
 
+#: A store answers slowly, and many questions at once.
+REQUESTS_AT_ONCE = 16
 #: By URI scheme. botocore waits between attempts, at random up to 1, 2, 4 … s, and has a budget of
 #: retries per process, so that a store in distress is not flooded.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -33,6 +35,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
             "retries": {"mode": "standard", "total_max_attempts": 6},
             "connect_timeout": 10,
             "read_timeout": 60,
+            "max_pool_connections": REQUESTS_AT_ONCE,
         },
     }
 }
@@ -64,6 +67,11 @@ class Storage:
     def is_local(self) -> bool:
         """True when `root` is a path of this machine."""
         return isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def at_once(self) -> int:
+        """Requests worth making at the same time."""
+        return 1 if self.is_local else REQUESTS_AT_ONCE
 
     def at(self, name: str) -> Storage:
         """The sub-folder `name`."""

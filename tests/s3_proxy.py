@@ -27,13 +27,16 @@ AUTHORIZED = {
 }
 #: What the proxy can do to a request. `hold` never answers and tells the server nothing; `lost`
 #: lets the server act and cuts the answer; `reset` cuts the body in half; `short` sends half a
-#: body under a length that agrees with it.
-Damage = Literal["500", "503", "403", "expired", "reset", "short", "lost", "hold", "none"]
+#: body under a length that agrees with it. `failing` is what no client tries again.
+Damage = Literal[
+    "500", "503", "403", "expired", "failing", "reset", "short", "lost", "hold", "none"
+]
 _ANSWERS: dict[str, tuple[int, str]] = {
     "500": (500, "InternalError"),
     "503": (503, "SlowDown"),
     "403": (403, "AccessDenied"),
     "expired": (400, "ExpiredToken"),
+    "failing": (400, "InvalidRequest"),
 }
 
 

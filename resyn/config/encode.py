@@ -105,7 +105,8 @@ class EncodeConfig(Settings):
     """Compile the encoder for its static shapes (CUDA graphs on a GPU); `auto` does on a GPU."""
     max_quarantine: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of planned segments and refused files that may be quarantined before the job fails;
-    None is 0.05 for an input of 1,000 or more, and no limit for a smaller one."""
+    None is 0.05 for an input of 1,000 or more, and no limit for a smaller one. A damaged tar
+    archive or Parquet table, of which nobody knows what it held, fails the job unless this is 1."""
     lease_seconds: float = Field(default=120.0, ge=4.0)
     """A run that is not heard of for so long has lost its output to the next one."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 
 from resyn.data import ledger, quarantine
+from resyn.data.in_order import map_in_order
+from resyn.data.job import JOB_FILE
 from resyn.data.ledger import CommitRecord
-from resyn.data.plan import read_rows, read_units
+from resyn.data.plan import planned_ids, read_units
 from resyn.data.units import WorkUnit
 from resyn.storage import Storage
 
@@ -19,13 +22,15 @@ from resyn.storage import Storage
 class AuditReport:
     """Segments planned, committed and quarantined, and every way in which they do not agree.
 
-    `refused_files` were unusable at planning and have no segments.
+    `refused_files` were unusable at planning and have no segments. `lost` says of each damaged
+    archive or table why what it held is not in the plan; how much that is nobody knows.
     """
 
     planned: int = 0
     committed: int = 0
     quarantined: int = 0
     refused_files: int = 0
+    lost: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -38,44 +43,68 @@ class AuditReport:
         return (
             f"audit {verdict}: {self.planned} segments planned = {self.committed} committed + "
             f"{self.quarantined} quarantined; {self.refused_files} files refused at planning"
+            f"{show_lost(self.lost)}"
         )
+
+
+def show_lost(lost: Mapping[str, str]) -> str:
+    """Damaged archives and tables as a clause to follow others; empty when there are none."""
+    if not lost:
+        return ""
+    uri, why = min(lost.items())
+    what = "1 archive or table is" if len(lost) == 1 else f"{len(lost)} archives or tables are"
+    first = f"{uri}, {why}" if len(lost) == 1 else f"first {uri}, {why}"
+    return f"; {what} damaged ({first}); what cannot be read of it is not in the plan"
 
 
 def audit(output: Storage, contents: bool) -> AuditReport:
     """Check every unit of an output; with `contents` also the sha256 of every shard."""
-    report = AuditReport(refused_files=len(quarantine.read_refusals(output, quarantine.PLAN)))
+    report = AuditReport(
+        refused_files=len(quarantine.read_refusals(output, quarantine.PLAN)),
+        lost=output.read_json(JOB_FILE)["plan"].get("lost", {}),
+    )
     records = {record.unit: record for record in ledger.read_records(output)}
-    for unit in read_units(output):
+
+    def check(planned: tuple[WorkUnit, list[str]]) -> list[str]:
+        unit, utt_ids = planned
+        if (record := records.get(unit.unit)) is None:
+            return [f"unit {unit.unit}: not committed; run the same command again"]
+        return _check_unit(output, utt_ids, record, contents)
+
+    units = read_units(output)
+    for problems in map_in_order(check, planned_ids(output, units), output.at_once):
+        report.problems += problems
+    for unit in units:
         report.planned += unit.num_rows
-        record = records.pop(unit.unit, None)
-        if record is None:
-            report.problems.append(f"unit {unit.unit}: not committed; run the same command again")
-            continue
-        report.committed += record.rows
-        report.quarantined += record.quarantined
-        report.problems += _check_unit(output, unit, record, contents)
+        if record := records.pop(unit.unit, None):
+            report.committed += record.rows
+            report.quarantined += record.quarantined
     report.problems += [f"unit {unit}: committed but never planned" for unit in records]
     return report
 
 
-def _check_unit(output: Storage, unit: WorkUnit, record: CommitRecord, contents: bool) -> list[str]:
-    where = f"unit {unit.unit}: {record.shard}"
-    if not output.exists(record.shard):
-        return [f"{where} is missing; delete its ledger record and run the same command again"]
-    if contents and hashlib.sha256(output.read_bytes(record.shard)).hexdigest() != record.sha256:
-        return [
-            f"{where} does not match its sha256; delete its ledger record and run the same "
-            "command again"
-        ]
-    with output.open(record.shard) as source:
-        found = pq.ParquetFile(source).read(["utt_id"])["utt_id"].to_pylist()
+def _check_unit(
+    output: Storage, planned: list[str], record: CommitRecord, contents: bool
+) -> list[str]:
+    where = f"unit {record.unit}: {record.shard}"
+    again = "delete its ledger record and run the same command again"
+    try:
+        if contents and not _matches(output, record):
+            return [f"{where} does not match its sha256; {again}"]
+        with output.open(record.shard) as source:
+            found = pq.ParquetFile(source).read(["utt_id"])["utt_id"].to_pylist()
+    except FileNotFoundError:
+        return [f"{where} is missing; {again}"]
     if len(found) != record.rows:
         return [f"{where} has {len(found)} rows, its record says {record.rows}"]
     if record.quarantined:
-        refusals = quarantine.read_refusals(output, quarantine.unit_file(unit.unit))
+        refusals = quarantine.read_refusals(output, quarantine.unit_file(record.unit))
         found += [refusal.utt_id for refusal in refusals]
-    planned = read_rows(output, unit)["utt_id"].to_pylist()
     return _differences(where, Counter(planned), Counter(found))
+
+
+def _matches(output: Storage, record: CommitRecord) -> bool:
+    return hashlib.sha256(output.read_bytes(record.shard)).hexdigest() == record.sha256
 
 
 def _differences(where: str, planned: Counter[str], found: Counter[str]) -> list[str]:

@@ -30,8 +30,8 @@ def speech_spans(stated: object, sample_rate: int, num_samples: int) -> list[Spa
     """
     spans: list[Span] = []
     for start, end in sorted(_times(stated)):
-        first = min(int(start * sample_rate), num_samples)
-        after = min(int(end * sample_rate), num_samples)
+        first = int(min(start * sample_rate, num_samples))
+        after = int(min(end * sample_rate, num_samples))
         if spans and first <= (reached := spans[-1].start + spans[-1].num_samples):
             last = spans.pop()
             spans.append(Span(last.start, max(reached, after) - last.start))
@@ -46,7 +46,7 @@ def _times(stated: Any) -> Iterator[tuple[float, float]]:
     for pair in stated:
         try:
             start, end = (float(time) for time in pair)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise AudioFault("json", f"voice_activity: {pair!r} is no [start, end]") from error
         if not 0 <= start <= end < math.inf:
             raise AudioFault("json", f"voice_activity: {pair!r} does not run forward from 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -92,14 +93,22 @@ def resolve(recipe: Recipe, source: Storage) -> Recipe:
     return replace(recipe, plan=replace(recipe.plan, source=name))
 
 
-def open_job(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> Job:
+def open_job(
+    source: Storage,
+    output: Storage,
+    recipe: Recipe,
+    codec: Codec,
+    tell: Callable[[PlanSummary], None] = lambda summary: None,
+) -> Job:
     """Plan a new output, or take up the plan that is there.
+
+    `tell` is called after every file that is planned.
 
     Raises UserError when the output was made by another recipe or the input has changed since.
     """
     recipe = resolve(recipe, source)
     if not output.exists(JOB_FILE):
-        return _create(source, output, recipe, codec)
+        return _create(source, output, recipe, codec, tell)
     stored_recipe, summary = _read(output)
     _compare(stored_recipe, json.loads(json.dumps(recipe.to_dict())), output)
     opened = _open(source, recipe)
@@ -116,12 +125,18 @@ def _open(source: Storage, recipe: Recipe) -> Source:
     return open_source(source, recipe.plan.source, recipe.plan.allowed_root)
 
 
-def _create(source: Storage, output: Storage, recipe: Recipe, codec: Codec) -> Job:
+def _create(
+    source: Storage,
+    output: Storage,
+    recipe: Recipe,
+    codec: Codec,
+    tell: Callable[[PlanSummary], None],
+) -> Job:
     if output.names(ledger.FOLDER, ".json"):
         raise UserError(
             f"--output {output.uri}: holds commit records but no {JOB_FILE}; choose a new --output"
         )
-    summary = write_plan(source, output, recipe.plan)
+    summary = write_plan(source, output, recipe.plan, tell)
     tensors = {"codebooks": codec.codebooks.contiguous().numpy()}
     output.write_bytes(CODEBOOKS_FILE, safetensors.numpy.save(tensors))
     stored = {

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
+from resyn.data.in_order import map_in_order
 from resyn.errors import RunError
 from resyn.storage import Storage, json_bytes
 
 FOLDER = "ledger"
 SHARDS = "shards"
-
-#: Small files of an object store that are read at a time.
-READS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,4 @@ def read_records(output: Storage) -> list[CommitRecord]:
                 f"{output.uri}/{name}: not a commit record ({error}); delete it and encode again"
             ) from error
 
-    # An object store answers slowly, and many questions at once.
-    with ThreadPoolExecutor(1 if output.is_local else READS_AT_ONCE) as pool:
-        return list(pool.map(read, sorted(committed_units(output))))
+    return list(map_in_order(read, sorted(committed_units(output)), output.at_once))

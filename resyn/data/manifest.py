@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from resyn.audio.faults import AudioFault
+from resyn.audio.faults import AudioFault, FaultCode
 from resyn.audio.io import AudioInfo, probe
 from resyn.data.cutting import Span, cut, speech_spans, stitch
 from resyn.data.fetch import HEADER_BYTES
@@ -24,6 +24,7 @@ SHORTEST_SECONDS = 0.2
 LONGEST_SECONDS = 48 * 3600.0
 #: Manifests round durations: a region may end this much (seconds) after its file does.
 ROUNDING_SECONDS = 0.05
+_MOST_SAMPLES = 2.0**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def make_utt_id(source_uri: str, start: int) -> str:
     """
     stem = posixpath.splitext(posixpath.basename(source_uri))[0]
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:48]
-    return f"{readable}-{hashlib.sha256(source_uri.encode()).hexdigest()[:12]}-{start}"
+    encoded = source_uri.encode(errors="surrogatepass")
+    return f"{readable}-{hashlib.sha256(encoded).hexdigest()[:12]}-{start}"
 
 
 def spans_of_row(row: Mapping[str, Any]) -> list[Span]:
@@ -107,7 +109,10 @@ def plan_file(
     if file.fault:
         return _refusal(file, file.fault)
     try:
+        _check_text(file.uri, "access", "the name")
         file = source.describe(file)
+        for name in ("speaker", "book", "text", "split"):
+            _check_text(getattr(file.labels, name), "json", name)
         size, info = _probe(reader, file)
         pieces = _pieces(file, info, segment_seconds, cut_by_vad)
     except AudioFault as fault:
@@ -141,7 +146,19 @@ def _row(file: SourceFile, info: AudioInfo, spans: list[Span]) -> ManifestRow:
 
 
 def _refusal(file: SourceFile, fault: AudioFault) -> Refusal:
-    return Refusal(file.uri, make_utt_id(file.uri, 0), fault.code, fault.detail)
+    utt_id = make_utt_id(file.uri, 0)
+    return Refusal(_shown(file.uri), utt_id, fault.code, _shown(fault.detail))
+
+
+def _check_text(text: str, code: FaultCode, what: str) -> None:
+    """A name in another encoding, or half of a surrogate pair, has no place in a table."""
+    if _shown(text) != text:
+        raise AudioFault(code, f"{what} is no Unicode: {text!r}")
+
+
+def _shown(text: str) -> str:
+    """`text` as far as it is Unicode, and else a question mark for each character."""
+    return text.encode(errors="replace").decode()
 
 
 def _pieces(
@@ -161,11 +178,12 @@ def _pieces(
 
 
 def _region(file: SourceFile, info: AudioInfo) -> Span:
-    start = round(file.begin * info.sample_rate)
+    # A time may be any finite number, and its samples infinitely many.
+    start = round(min(file.begin * info.sample_rate, _MOST_SAMPLES))
     left = max(0, info.num_samples - start)
     if file.seconds is None:
         return Span(start, left)
-    wanted = round(file.seconds * info.sample_rate)
+    wanted = round(min(file.seconds * info.sample_rate, _MOST_SAMPLES))
     if wanted > left + ROUNDING_SECONDS * info.sample_rate:
         end = file.begin + file.seconds
         detail = f"listed up to {end:.3f} s, but ends after {info.seconds:.3f} s"

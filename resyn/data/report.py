@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from resyn.codec.base import CodecSpec
-from resyn.data.audit import AuditReport
+from resyn.data.audit import AuditReport, show_lost
 from resyn.data.ledger import CommitRecord
 from resyn.data.plan import PlanSummary
 from resyn.errors import RunError
@@ -31,8 +31,28 @@ def plan_lines(plan: PlanSummary, spec: CodecSpec, columns: Collection[str]) -> 
     return (
         f"plan: {plan.files} files, {plan.seconds / 3600:.3f} h in {plan.segments} segments and "
         f"{plan.units} units, {_counts(plan.refused)} refused; about {size} of "
-        f"{','.join(columns)} by {spec.name}"
+        f"{','.join(columns)} by {spec.name}{show_lost(plan.lost)}"
     )
+
+
+class PlanProgress:
+    """Prints a line every few seconds while an input is planned."""
+
+    def __init__(self, every_seconds: float = 5.0) -> None:
+        self._every = every_seconds
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, plan: PlanSummary) -> None:
+        """Say how far it is, if it is time again."""
+        now = time.monotonic()
+        if now - self._told < self._every:
+            return
+        self._told = now
+        speed = plan.files / (now - self._started)
+        print(
+            f"planning: {plan.files} files, {plan.seconds / 3600:.3f} h, {speed:.0f} files/s",
+            flush=True,
+        )
 
 
 class Progress:
@@ -87,20 +107,19 @@ def _seconds(records: Iterable[CommitRecord]) -> float:
     return sum(record.seconds for record in records)
 
 
-def closing_lines(records: Iterable[CommitRecord], refused: Mapping[str, int]) -> str:
-    """What an output holds: hours, rows, bytes, and what was quarantined by code.
-
-    `refused` counts the files refused at planning, by code.
+def closing_lines(records: Iterable[CommitRecord], plan: PlanSummary) -> str:
+    """What an output holds: hours, rows, bytes, what was quarantined by code, and what of the
+    input is not in the plan.
     """
     records = list(records)
-    refusals = Counter(refused)
+    refusals = Counter(plan.refused)
     for record in records:
         refusals.update(record.quarantine)
     seconds = _seconds(records)
     size = show_bytes(sum(record.bytes for record in records))
     return (
         f"{len(records)} shards, {seconds / 3600:.3f} h, {sum(r.rows for r in records)} rows, "
-        f"{size}; quarantined: {_counts(refusals)}"
+        f"{size}; quarantined: {_counts(refusals)}{show_lost(plan.lost)}"
     )
 
 
@@ -109,7 +128,16 @@ def check_quarantine(report: AuditReport, most: float | None, uri: str) -> None:
 
     The share is of planned segments and of files refused before they had segments. None stands for
     0.05 where there are 1,000 or more of them, and for no limit where there are fewer.
+
+    What a damaged archive or table held is in no count, so it is above every share but 1, which
+    the user must have asked for.
     """
+    if report.lost and (most is None or most < 1):
+        raise RunError(
+            f"{uri}: {len(report.lost)} damaged archives or tables are not wholly in the plan; "
+            f"mend them and encode to a new --output, or accept the loss with --max-quarantine 1; "
+            f"see {uri}/quarantine"
+        )
     refused = report.quarantined + report.refused_files
     total = max(1, report.planned + report.refused_files)
     if most is None:

@@ -19,7 +19,7 @@ from resyn.audio.stream import AudioStream
 from resyn.codec.base import CodecSpec
 from resyn.data.disk_cache import DiskCache
 from resyn.data.job import CODEBOOKS_FILE
-from resyn.data.ledger import READS_AT_ONCE, CommitRecord, read_records
+from resyn.data.ledger import CommitRecord, read_records
 from resyn.data.row_groups import RowGroupCache
 from resyn.data.schema import PAYLOADS, read_precision, read_spec, unpack_codes, unpack_latents
 from resyn.errors import UserError
@@ -136,7 +136,7 @@ class ShardReader:
             with self.storage.open(self.records[shard].shard) as source:
                 return self._cache.read_head(shard, ["utt_id", "speaker", "num_frames"], source)
 
-        with ThreadPoolExecutor(1 if self.storage.is_local else READS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(self.storage.at_once) as pool:
             heads = list(pool.map(read, range(len(self.records))))
         return [schema for schema, _ in heads], [table for _, table in heads]
 

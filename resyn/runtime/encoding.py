@@ -9,7 +9,7 @@ from resyn.data.job import JOB_FILE, Job, Recipe, open_job, resolve
 from resyn.data.lease import Lease
 from resyn.data.ledger import committed_units, read_records
 from resyn.data.plan import Planner, PlanSettings
-from resyn.data.report import Progress, check_quarantine, closing_lines, plan_lines
+from resyn.data.report import PlanProgress, Progress, check_quarantine, closing_lines, plan_lines
 from resyn.data.schema import PAYLOADS
 from resyn.data.sources import open_source
 from resyn.data.units import WorkUnit
@@ -32,14 +32,14 @@ def run(config: EncodeConfig, full_audit: bool = False) -> None:
     source, output = open_storage(config.input), open_storage(config.output)
     recipe = resolve(_recipe(config, codec), source)
     with explained(f"--output {config.output}"), Lease(output, config.lease_seconds) as lease:
-        job = open_job(source, output, recipe, codec)
+        job = open_job(source, output, recipe, codec, PlanProgress())
         units = job.pending()
         if units:
             print(plan_lines(job.summary, codec.spec, config.columns), flush=True)
             if len(units) < job.summary.units:
                 print(f"resuming: {job.summary.units - len(units)} units are committed", flush=True)
             _encode(job, config, units, lease)
-        closing = closing_lines(read_records(output), job.summary.refused)
+        closing = closing_lines(read_records(output), job.summary)
         print(closing if units else f"nothing to do: {closing} are complete")
         report = audit_output(config.output, contents=full_audit)
         check_quarantine(report, config.max_quarantine, config.output)
@@ -88,7 +88,7 @@ def show_plan(config: EncodeConfig) -> None:
     recipe = resolve(_recipe(config, codec), root)
     source = open_source(root, recipe.plan.source, recipe.plan.allowed_root)
     source.check()
-    planner = Planner(source, recipe.plan, lambda refusal: None)
+    planner = Planner(source, recipe.plan, lambda refusal: None, PlanProgress())
     for _ in planner.units():
         pass
     print(plan_lines(planner.summary, codec.spec, config.columns))

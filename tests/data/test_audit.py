@@ -19,6 +19,7 @@ from resyn.data.ledger import read_records
 from resyn.data.quarantine import read_refusals, unit_file
 from resyn.errors import UserError
 from resyn.storage import open_storage
+from tests.s3_proxy import S3
 
 Encode = Callable[..., Job]
 Maker = Callable[..., Path]
@@ -62,6 +63,18 @@ def test_it_sees_rows_lost_and_doubled(output: Path) -> None:
     (output / "ledger" / "000001.json").write_text(json.dumps(record | other | kept))
     assert any("are lost" in problem for problem in audited(output).problems)
     assert any("too many" in problem for problem in audited(output).problems)
+
+
+def test_an_output_in_a_bucket_is_audited_alike(s3: S3, output: Path) -> None:
+    """Many units at a time, and the manifest read once."""
+    (output / "shards" / "000000.parquet").unlink()
+    (output / "ledger" / "000001.json").unlink()
+    s3.upload(output, "audited")
+    s3.calm()
+    there = audit(open_storage("s3://audited"), contents=True)
+    assert there == audited(output)
+    assert len(there.problems) == 2
+    assert s3.count("GET", "audited/manifest.parquet") <= 2
 
 
 def test_a_unit_without_a_record_is_not_committed(output: Path) -> None:

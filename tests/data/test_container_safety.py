@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,8 +22,12 @@ import pytest
 import soundfile
 
 from resyn.codec import Codec
+from resyn.data.audit import audit
 from resyn.data.job import Job
-from resyn.data.plan import read_rows, read_units
+from resyn.data.ledger import read_records
+from resyn.data.plan import PlanSettings, read_rows, read_units, write_plan
+from resyn.data.report import check_quarantine, closing_lines
+from resyn.errors import RunError
 from resyn.storage import open_storage
 from tests.data import shapes
 from tests.data.planning import plan, told, uris
@@ -115,6 +120,32 @@ def test_a_tar_damaged_in_the_middle_says_so(clips: list[Clip], tmp_path: Path) 
         ("small.tar", "decode")
     ]
     assert len(uris(tmp_path / "out")) == 2
+
+
+def test_what_a_damaged_tar_and_table_lost_is_named_by_report_and_audit(
+    clips: list[Clip], tmp_path: Path, encode: Callable[..., Job], waveform: Codec
+) -> None:
+    """The members before the damage are encoded; a refused member by itself is no loss."""
+    good = shapes.librilight_tar(tmp_path / "in", clips).read_bytes()
+    write(tmp_path / "in" / "cut.tar", good[: len(good) // 2])
+    write_tar(tmp_path / "in" / "empty.tar", [("empty.flac", b"")])
+    job = encode(tmp_path / "in", tmp_path / "out", waveform, ("audio",))
+    report = audit(job.output, contents=True)
+    assert report.clean
+    assert list(report.lost) == list(job.summary.lost) == ["cut.tar"]
+    assert re.search(r"1 archive or table is damaged \(cut\.tar, .* byte \d+", str(report))
+    assert "cut.tar" in closing_lines(read_records(job.output), job.summary)
+    with pytest.raises(RunError, match="--max-quarantine 1"):
+        check_quarantine(report, None, "out")
+
+
+def test_what_a_table_lost_is_named(clips: list[Clip], tmp_path: Path) -> None:
+    path = shapes.parquet(tmp_path / "in", clips)
+    write(path.with_name("zzz.parquet"), path.read_bytes()[:-20])
+    root, output = open_storage(str(tmp_path / "in")), open_storage(str(tmp_path / "out"))
+    assert list(write_plan(root, output, PlanSettings("parquet", 30.0, 1.0)).lost) == [
+        "zzz.parquet"
+    ]
 
 
 class CanaryType(pa.ExtensionType):

@@ -145,6 +145,29 @@ def test_the_command_ends_at_once_in_one_line_without_secrets(corpus: S3) -> Non
     assert len(corpus.requests) <= 4
 
 
+def test_a_tree_that_is_listed_and_cannot_be_read_ends_the_plan(
+    run: Run, corpus: S3, tmp_path: Path, expected: list[str]
+) -> None:
+    """Case 21: with a small input no share of refused files would fail the job."""
+    corpus.fault("GET", "corpus/tree/small/*", "403", times=999)
+    with pytest.raises(RunError, match=r"access denied \(AccessDenied\)"):
+        run(tmp_path / "out")
+    assert len(corpus.requests) < 60
+    corpus.calm()
+    assert_whole(run(tmp_path / "out"), expected)
+
+
+def test_a_folder_that_is_forbidden_is_quarantined_and_the_rest_is_encoded(
+    run: Run, corpus: S3, tmp_path: Path
+) -> None:
+    """Case 21: the first of them comes before anything was read."""
+    corpus.fault("*", "corpus/tree/small/100/*.flac", "403", times=999)
+    output = run(tmp_path / "out")
+    assert refusals(output) == {"part_0.flac": "access", "part_2.flac": "access"}
+    assert sum(record.rows for record in read_records(output)) == 1
+    assert audit(output, contents=True).clean
+
+
 def test_one_object_forbidden_and_one_gone(
     run: Run, corpus: S3, planned: Path, expected: list[str]
 ) -> None:

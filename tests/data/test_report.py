@@ -52,3 +52,14 @@ def test_a_large_input_may_lose_a_twentieth_and_a_small_one_what_it_must() -> No
     check_quarantine(AuditReport(planned=10, quarantined=9, refused_files=5), None, "out")
     with pytest.raises(RunError, match=r"above --max-quarantine 0\.1"):
         check_quarantine(AuditReport(planned=10, quarantined=2), 0.1, "out")
+
+
+def test_a_damaged_archive_fails_the_job_unless_every_loss_is_accepted() -> None:
+    """It counts as one file among thousands, and may have held more than all of them."""
+    lost = {"a.tar": "truncated: the archive breaks off at byte 5"}
+    report = AuditReport(planned=5000, committed=5000, refused_files=1, lost=lost)
+    for most in (None, 0.5):
+        with pytest.raises(RunError, match="1 damaged archives or tables are not wholly in"):
+            check_quarantine(report, most, "out")
+    check_quarantine(report, 1.0, "out")
+    assert "1 archive or table is damaged (a.tar, truncated: the archive breaks" in str(report)

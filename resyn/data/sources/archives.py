@@ -7,26 +7,24 @@ JSON is looked into.
 from __future__ import annotations
 
 import itertools
-import json
 import posixpath
 import tarfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import IO, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
 
 from resyn.audio.faults import AudioFault
+from resyn.data.fetch import InputFile
 from resyn.data.sources.base import AUDIO_SUFFIXES, SourceFile, stem
 from resyn.data.sources.containers import ContainerSource
-from resyn.data.sources.labels import labels_of
-from resyn.storage import Storage
+from resyn.data.sources.labels import labels_of, read_description
+from resyn.storage import BLOCK_BYTES, Storage
 
 ARCHIVE_SUFFIX = ".tar"
-#: A description longer than this (bytes) is none.
-LONGEST_JSON = 16 * 2**20
 #: Bytes of a member's name and its further attributes.
 LONGEST_NAME = 2**20
 #: What is named like code, or like a pickle, which becomes code when it is loaded.
@@ -47,35 +45,22 @@ class WebDatasetSource(ContainerSource):
     looks_for: ClassVar[str] = ".tar archive"
     suffix: ClassVar[str] = ARCHIVE_SUFFIX
 
-    def __init__(self, root: Storage, allowed_root: str = "") -> None:
-        super().__init__(root, allowed_root)
-        self._index: _Index | None = None
-
     def files(self) -> Iterator[SourceFile]:
         """Archive by archive, the members in their order; a damaged end is one refused file."""
         for archive in self.stored():
-            self._index = _Index(archive, self.base)
-            yield from self._index.files()
+            yield from _Index(archive, self.base).files()
 
     def describe(self, file: SourceFile) -> SourceFile:
         """Labels from the member's `.json`, wherever in the archive it lies."""
         assert file.container is not None
-        if self._index is None or self._index.archive.uri != file.container:
-            self._index = _Index(SourceFile(file.container), self.base)
-        if (place := self._index.json.find(file)) is None:
+        if file.description is None:
             return file
-        first, size = place
+        first, size = file.description
         name = f"{stem(file.uri)}.json"
-        if size > LONGEST_JSON:
-            raise AudioFault("json", f"{name}: {size} bytes are too many")
-        with self.base.open(file.container) as handle:
-            handle.seek(first)
-            content = handle.read(size)
-        try:
-            described = json.loads(content)
-            labels = labels_of(described)
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise AudioFault("json", f"{name}: {error}") from error
+        block = min(size, BLOCK_BYTES)
+        with InputFile(self.base, file.container, file.etag, block, first, size) as stored:
+            described = read_description(name, stored)
+        labels = labels_of(described)
         # LibriLight's archives keep its tree: split, speaker, book, file.
         folders = [stem(file.container), *_member(file).split("/")[:-1]]
         if "book_meta" in described and len(folders) >= 3:
@@ -129,26 +114,26 @@ class _Index:
 
     def _read(self, base: Storage) -> None:
         """Read every header; what is wrong with the archive itself ends as one more row."""
+        reached = 0
         try:
             with (
-                base.open(self.archive.uri) as handle,
-                tarfile.open(fileobj=handle, mode="r:", tarinfo=_Header) as archive,
+                InputFile(base, self.archive.uri, self.archive.etag) as stored,
+                tarfile.open(fileobj=stored, mode="r:", tarinfo=_Header) as archive,
             ):
-                reached = -1
                 while (member := archive.next()) is not None:
                     cast(Any, archive).members.clear()  # it would keep them all
                     if archive.offset <= reached:
-                        raise tarfile.ReadError(f"a header at byte {reached} leads back")
+                        raise tarfile.ReadError("a header that leads back")
                     reached = archive.offset
                     self._add(member)
-                self._check_end(handle, archive.offset)
+                self._check_end(stored, archive.offset)
         except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-            self._append("", 0, 0, "decode", f"a damaged archive: {error}")
-        except (FileNotFoundError, PermissionError) as error:
-            self._append("", 0, 0, "access", type(error).__name__)
+            self._append("", 0, 0, "decode", f"damaged from byte {reached} on: {error}")
+        except AudioFault as fault:
+            self._append("", 0, 0, fault.code, fault.detail)
         self._flush()
 
-    def _check_end(self, handle: IO[bytes], offset: int) -> None:
+    def _check_end(self, handle: InputFile, offset: int) -> None:
         """tarfile takes a header that it cannot read for the end; the real end is zeros."""
         handle.seek(offset)
         block = handle.read(tarfile.BLOCKSIZE)
@@ -186,9 +171,11 @@ class _Index:
         for row in itertools.chain.from_iterable(chunk.to_pylist() for chunk in self._chunks):
             uri = self._uri(row["name"]) if row["name"] else archive.uri
             if row["code"]:
-                yield SourceFile(uri, fault=AudioFault(row["code"], row["detail"]))
+                fault = AudioFault(row["code"], row["detail"])
+                yield SourceFile(uri, fault=fault, lost=not row["name"])
             else:
-                yield SourceFile(uri, row["size"], archive.etag, archive.uri, row["first"])
+                file = SourceFile(uri, row["size"], archive.etag, archive.uri, row["first"])
+                yield replace(file, description=self.json.find(file))
 
     def _uri(self, name: str) -> str:
         return f"{self.archive.uri}#{name}"

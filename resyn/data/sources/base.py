@@ -40,8 +40,10 @@ class SourceFile:
     `table.parquet#row`. Of those two, `container` is the file that holds the bytes and `position`
     the first byte in the archive or the row's number in the table. `size` in bytes and `etag` of
     the content are None and empty where a listing does not say. A region begins at `begin` seconds
-    and takes `seconds`, or all that follows. `labels` are what the listing already says. `fault`
-    is why the listing refuses it; nothing else of it counts then.
+    and takes `seconds`, or all that follows. `description` is (first byte, size) of what describes
+    the file in its container. `labels` are what the listing already says. `fault`
+    is why the listing refuses it; nothing else of it counts then but `lost`: a whole container, or
+    all that follows in it, for then nobody knows how many files that are.
     """
 
     uri: str
@@ -52,7 +54,9 @@ class SourceFile:
     begin: float = 0.0
     seconds: float | None = None
     labels: Labels = NO_LABELS
+    description: tuple[int, int] | None = None
     fault: AudioFault | None = None
+    lost: bool = False
 
 
 class Source(Protocol):
@@ -60,6 +64,8 @@ class Source(Protocol):
 
     #: What it looks for, in words for a message.
     looks_for: ClassVar[str]
+    #: True when files are described and read as fast in any order, and from several threads.
+    in_any_order: ClassVar[bool]
     base: Storage
     """The folder to which every `uri` is relative."""
 

@@ -14,6 +14,7 @@ class ContainerSource:
 
     looks_for: ClassVar[str]
     suffix: ClassVar[str]
+    in_any_order: ClassVar[bool] = True
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         self._single = root.fs.isfile(root.root)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from resyn.audio.faults import AudioFault
+from resyn.data.fetch import InputFile
 from resyn.data.sources.base import Labels
+
+#: A description longer than this (bytes) is none.
+LONGEST_JSON = 16 * 2**20
 
 #: Label → field names, the first that is filled counts.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -14,6 +20,19 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "text": ("text", "transcript", "transcription", "sentence", "normalized_text"),
     "split": ("split",),
 }
+
+
+def read_description(name: str, stored: InputFile) -> Mapping[str, Any]:
+    """The JSON object in `stored`, called `name`. Raises AudioFault `json`, or for the reading."""
+    if stored.size > LONGEST_JSON:
+        raise AudioFault("json", f"{name}: {stored.size} bytes are too many")
+    try:
+        described = json.loads(stored.read())
+    except (ValueError, RecursionError) as error:
+        raise AudioFault("json", f"{name}: {error}") from error
+    if not isinstance(described, dict):
+        raise AudioFault("json", f"{name}: no JSON object")
+    return described
 
 
 def labels_of(fields: Mapping[str, Any]) -> Labels:

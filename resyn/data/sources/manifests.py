@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import json
 import math
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import IO, Any, ClassVar, cast
 
-from resyn.audio.faults import AudioFault
+from resyn.data.fetch import refusals
 from resyn.data.sources.base import NO_LABELS, Labels, SourceFile, name_of, parent
 from resyn.data.sources.labels import labels_of
 from resyn.data.sources.paths import Boundary
@@ -23,7 +24,7 @@ from resyn.storage import Storage, content_tag
 #: Lines above this length (bytes) are no line of a manifest.
 LONGEST_LINE = 16 * 2**20
 #: What reading the fields of a line raises when they are not as they should be.
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 JSON_LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
 
@@ -46,6 +47,7 @@ class ManifestSource:
 
     looks_for: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    in_any_order: ClassVar[bool] = True
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         self._manifest = root
@@ -137,10 +139,8 @@ class ManifestSource:
 
     def describe(self, file: SourceFile) -> SourceFile:
         """With the size and etag of the file."""
-        try:
+        with refusals(self.base):
             entry = self.base.fs.info(self.base.path(file.uri))
-        except (FileNotFoundError, PermissionError) as error:
-            raise AudioFault("access", type(error).__name__) from error
         return replace(file, size=int(entry["size"]), etag=content_tag(entry))
 
 
@@ -211,6 +211,8 @@ def read_lines(manifest: Storage) -> Iterator[tuple[int, str]]:
         source = stack.enter_context(manifest.open(""))
         if name_of(manifest).lower().endswith(".gz"):
             source = cast("IO[bytes]", stack.enter_context(gzip.open(source)))
+        else:  # An object store's files know no longest line.
+            source = cast("IO[bytes]", io.BufferedReader(cast(Any, source)))
         number = 0
         try:
             while line := source.readline(LONGEST_LINE):

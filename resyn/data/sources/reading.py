@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import IO, Any, cast
 
+from resyn.audio.faults import AudioFault
 from resyn.data.fetch import InputFile
 from resyn.data.sources.base import SourceFile
 from resyn.data.sources.tables import TABLE_SUFFIX, AudioTable
@@ -33,7 +34,7 @@ class SourceReader:
     def __init__(self, base: Storage) -> None:
         self._base = base
         self._table: AudioTable | None = None
-        self._table_name = ""
+        self._opened = "", ""
 
     def open(self, file: SourceFile, block_bytes: int = BLOCK_BYTES) -> IO[bytes]:
         """A seekable handle on exactly the bytes of `file`, to be closed by the caller.
@@ -45,15 +46,20 @@ class SourceReader:
             return cast("IO[bytes]", InputFile(self._base, file.uri, file.etag, block_bytes))
         assert file.position is not None
         if file.container.lower().endswith(TABLE_SUFFIX):
-            return io.BytesIO(self._rows(file.container).read(file.position))
+            return io.BytesIO(self._row(file.container, file.etag, file.position))
         where = (block_bytes, file.position, file.size)
         return cast("IO[bytes]", InputFile(self._base, file.container, file.etag, *where))
 
-    def _rows(self, name: str) -> AudioTable:
-        if self._table is None or self._table_name != name:
+    def _row(self, name: str, tag: str, row: int) -> bytes:
+        if self._table is None or self._opened != (name, tag):
             self.close()
-            self._table, self._table_name = AudioTable(self._base, name), name
-        return self._table
+            self._table, self._opened = AudioTable(self._base, name, tag), (name, tag)
+        try:
+            return self._table.read(row)
+        except AudioFault as fault:
+            if fault.code == "changed":  # Opened again, it is what is there by then.
+                self.close()
+            raise
 
     def close(self) -> None:
         """Close the table."""

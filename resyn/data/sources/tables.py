@@ -6,14 +6,16 @@ import base64
 import io
 import re
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import IO, ClassVar
+from typing import IO, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resyn.audio.faults import AudioFault
+from resyn.data.fetch import InputFile
 from resyn.data.sources.base import SourceFile
 from resyn.data.sources.containers import ContainerSource
 from resyn.data.sources.labels import FIELDS, labels_of
@@ -36,6 +38,7 @@ class ParquetSource(ContainerSource):
 
     looks_for: ClassVar[str] = ".parquet file with a column of struct {bytes, path}"
     suffix: ClassVar[str] = TABLE_SUFFIX
+    in_any_order: ClassVar[bool] = False  # Rows in their order cost one pass.
 
     @classmethod
     def holds(cls, root: Storage) -> bool:
@@ -54,16 +57,10 @@ class ParquetSource(ContainerSource):
         """Every row of every table; a table that cannot be read is one refused file."""
         for stored in self.stored():
             try:
-                table = AudioTable(self.base, stored.uri)
+                with closing(AudioTable(self.base, stored.uri, stored.etag)) as table:
+                    yield from table.files(stored)
             except AudioFault as fault:
-                yield SourceFile(stored.uri, fault=fault)
-                continue
-            try:
-                yield from table.files(stored)
-            except (pa.ArrowException, OSError) as error:
-                yield SourceFile(stored.uri, fault=AudioFault("decode", _line(error)))
-            finally:
-                table.close()
+                yield SourceFile(stored.uri, fault=fault, lost=True)
 
     def describe(self, file: SourceFile) -> SourceFile:
         """The listing says all."""
@@ -71,25 +68,33 @@ class ParquetSource(ContainerSource):
 
 
 class AudioTable:
-    """One Parquet file with audio in it. Raises AudioFault `access`, `decode` or `unsafe`."""
+    """One Parquet file with audio in it, of the content `tag` unless that is empty.
 
-    def __init__(self, base: Storage, name: str) -> None:
+    Raises AudioFault `access`, `changed`, `decode` or `unsafe`, and what `InputFile` raises when it
+    is the store that fails.
+    """
+
+    def __init__(self, base: Storage, name: str, tag: str = "") -> None:
+        self._handle = InputFile(base, name, tag)
+        self._name = name
         try:
-            self._handle: IO[bytes] = base.open(name)
-        except (FileNotFoundError, PermissionError) as error:
-            raise AudioFault("access", type(error).__name__) from error
-        try:
-            self._name = name
-            self._file = _open(self._handle)
-            self._column = _audio_column(self._file.schema_arrow)
-        except (pa.ArrowException, OSError) as error:
-            self.close()
-            raise AudioFault("decode", _line(error)) from error
-        except AudioFault:
+            with self._reading():
+                self._file = _open(cast("IO[bytes]", self._handle))
+                self._column = _audio_column(self._file.schema_arrow)
+        except Exception:
             self.close()
             raise
         self._rows: Iterator[tuple[int, pa.Array]] = iter(())
         self._first, self._batch = 0, pa.array([], pa.binary())
+
+    @contextmanager
+    def _reading(self, where: str = "") -> Iterator[None]:
+        """What Arrow cannot read is damage, unless it was the store that gave no bytes."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError, StopIteration) as error:
+            self._handle.check()
+            raise AudioFault("decode", f"{where}{_line(error)}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -101,8 +106,11 @@ class AudioTable:
         columns = [name for name in self._file.schema_arrow.names if name in wanted]
         split = _SPLIT.fullmatch(self._name)
         default = split["split"] if split else ""
-        row = 0
-        for rows in self._labels(columns):
+        row, batches = 0, self._labels(columns)
+        while True:
+            with self._reading(f"from row {row} on: "):
+                if (rows := next(batches, None)) is None:
+                    return
             for fields in rows:
                 labels = labels_of(fields)
                 yield SourceFile(
@@ -124,16 +132,14 @@ class AudioTable:
     def read(self, row: int) -> bytes:
         """The audio bytes of a row; rows in rising order cost one pass over their row group.
 
-        Raises AudioFault `access` for a row that has none, `decode` for a damaged table.
+        Raises AudioFault `access` for a row that has none, `decode` for a damaged table, `changed`.
         """
-        try:
+        with self._reading(f"row {row}: "):
             while not self._first <= row < self._first + len(self._batch):
                 if row < self._first or not (following := next(self._rows, None)):
                     self._rows = self._batches(row)
                     following = next(self._rows)
                 self._first, self._batch = following
-        except (pa.ArrowException, OSError, StopIteration) as error:
-            raise AudioFault("decode", f"row {row}: {_line(error)}") from error
         data = self._batch[row - self._first].as_py()
         if data is None:
             raise AudioFault("access", f"row {row} has no bytes, only a path")

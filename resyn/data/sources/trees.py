@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import itertools
 import posixpath
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import ClassVar
 
 from resyn.audio.faults import AudioFault
+from resyn.data.fetch import InputFile, refusals
 from resyn.data.sources.base import Labels, SourceFile, first_file, name_of, stem, walk
-from resyn.data.sources.labels import labels_of
+from resyn.data.sources.labels import labels_of, read_description
 from resyn.storage import Storage
 
 #: Audio files looked at to tell one folder shape from another.
 _SAMPLE = 16
+#: Chapters whose transcripts are kept: more than the files that are described at once.
+_CHAPTERS = 64
 
 
 class FolderSource:
     """Any folder of audio files; the base of the corpora that add labels."""
 
     looks_for: ClassVar[str] = "FLAC, WAV, OGG or MP3 file"
+    in_any_order: ClassVar[bool] = True
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         self.base = root
@@ -65,16 +71,19 @@ class LibriLightSource(FolderSource):
 
     def describe(self, file: SourceFile) -> SourceFile:
         """Speaker, book and speech from the `.json`; from the path when there is none."""
-        name = stem(file.uri) + ".json"
-        try:
-            labels = labels_of(self.base.read_json(name))
-        except FileNotFoundError:
-            labels = Labels()
-        except (ValueError, AttributeError) as error:
-            raise AudioFault("json", f"{name}: {error}") from error
+        labels = self._described(stem(file.uri) + ".json")
         split, speaker, book = _parents(self.base, file)
         speaker, book = labels.speaker or speaker, labels.book or book
         return replace(file, labels=replace(labels, speaker=speaker, book=book, split=split))
+
+    def _described(self, name: str) -> Labels:
+        try:
+            with InputFile(self.base, name) as stored:
+                return labels_of(read_description(name, stored))
+        except AudioFault as fault:
+            if isinstance(fault.__cause__, FileNotFoundError):
+                return Labels()
+            raise
 
 
 class LibriSpeechSource(FolderSource):
@@ -82,8 +91,8 @@ class LibriSpeechSource(FolderSource):
 
     def __init__(self, root: Storage, allowed_root: str = "") -> None:
         super().__init__(root, allowed_root)
-        self._folder: str | None = None
-        self._texts: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._texts = lru_cache(_CHAPTERS)(partial(_transcripts, root))
 
     @classmethod
     def matches(cls, root: Storage) -> bool:
@@ -94,10 +103,10 @@ class LibriSpeechSource(FolderSource):
     def describe(self, file: SourceFile) -> SourceFile:
         """Speaker and chapter from the path, text from the chapter's transcript."""
         folder, name = posixpath.split(file.uri)
-        if folder != self._folder:
-            self._folder, self._texts = folder, _transcripts(self.base, folder)
+        with self._lock:  # Several files of a chapter may be asked for at once.
+            texts = self._texts(folder)
         split, speaker, chapter = _parents(self.base, file)
-        text = self._texts.get(stem(name), "")
+        text = texts.get(stem(name), "")
         return replace(file, labels=Labels(speaker, chapter, text, split))
 
 
@@ -110,8 +119,9 @@ def _parents(root: Storage, file: SourceFile) -> tuple[str, str, str]:
 
 def _transcripts(root: Storage, folder: str) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for name in root.names(folder, ".trans.txt"):
-        content = root.read_bytes(posixpath.join(folder, name)).decode(errors="replace")
-        pairs = (line.strip().partition(" ") for line in content.splitlines())
-        texts |= {utterance: text for utterance, _, text in pairs if utterance}
+    with refusals(root):
+        for name in root.names(folder, ".trans.txt"):
+            content = root.read_bytes(posixpath.join(folder, name)).decode(errors="replace")
+            pairs = (line.strip().partition(" ") for line in content.splitlines())
+            texts |= {utterance: text for utterance, _, text in pairs if utterance}
     return texts
