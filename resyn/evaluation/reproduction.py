@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from resyn.evaluation.checks import why_missing
 from resyn.evaluation.findings import (
     Finding,
     codebook_findings,
@@ -12,7 +13,6 @@ from resyn.evaluation.findings import (
     evaluation_findings,
     mean_change,
     method_findings,
-    why_missing,
 )
 from resyn.evaluation.metrics import Record
 from resyn.evaluation.paper import AblationRow, Paper, PaperRow

@@ -36,6 +36,7 @@ PERCEPTUAL = ("wer", "sim", "dnsmos", "visqol", "pesq", "sharpness")
 VERDICTS: dict[Verdict, tuple[str, str]] = {
     "holds": ("holds", "hold"),
     "holds in part": ("holds in part", "hold in part"),
+    "fails in part": ("fails in part", "fail in part"),
     "does not hold": ("does not hold", "do not hold"),
     "no clear difference": ("shows no clear difference", "show no clear difference"),
     "cannot be told": ("cannot be told", "cannot be told"),
