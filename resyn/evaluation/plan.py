@@ -71,14 +71,15 @@ def make_plan(
 ) -> Plan:
     """Systems and columns; fetches what metrics need unless `download` is False.
 
-    Raises UserError for models that cannot share a table.
+    Raises UserError for models that cannot share a table, and for NFE that no model can use.
     """
+    # First, for it refuses what makes no table, and a model of a metric may take long to fetch.
+    systems = list_systems(models, spec, config.nfe)
     sources = {name: getattr(config, setting) for name, setting in MODEL_SETTINGS.items()}
     device = "cuda" if config.run.model_gpus else "cpu"
     ready = ready_metrics(config.metrics, sources, device, download)
     known = {name: metric.info(spec.sample_rate) for name, metric in ready.items()}
     known[latent.NAME] = latent.info(spec.sample_rate, spec.frame_rate)
     known[rtf.NAME] = rtf.info(spec.sample_rate, config.run.device, torch.get_num_threads())
-    systems = list_systems(models, spec, config.nfe)
     metrics = {name: info for name, info in known.items() if name in config.metrics}
     return Plan(config, models, spec, data, systems, metrics, ready)

@@ -31,6 +31,37 @@ def test_methods_with_an_end_are_shown_there_too(
     assert counts == {"c2f": [2, 3], "onestep": [1], "sb": [2, 16]}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "nfe", "message"),
+    [
+        ([0, 1, 2], [1, 2000], r"--nfe 2000: more evaluations than any .*/runs/sb: at most 1000"),
+        ([0], [2000], "--nfe 2000: more evaluations"),
+        ([1], [4], "--nfe 4: more evaluations than any model can use .*/runs/onestep: at most 1"),
+        ([1, 2], [4, 5], "--nfe 4, 5: more evaluations"),
+    ],
+)
+def test_counts_that_no_model_can_use_are_refused(
+    codec: Codec, models: list[EvaluatedModel], chosen: list[int], nfe: list[int], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        list_systems([models[index] for index in chosen], codec.spec, nfe)
+
+
+def test_a_model_is_never_left_without_rows(codec: Codec, models: list[EvaluatedModel]) -> None:
+    short = replace(
+        models[0], uri="/runs/short", resynthesizer=replace(models[0].resynthesizer, max_nfe=10)
+    )
+    with pytest.raises(UserError, match=r"--nfe 16, 32: no count that /runs/short can use"):
+        list_systems([models[0], short], codec.spec, [16, 32])
+
+
+def test_a_method_alone_takes_its_end_for_counts_beyond_it(
+    codec: Codec, models: list[EvaluatedModel]
+) -> None:
+    systems = list_systems([models[1]], codec.spec, [1, 4, 7, 16])
+    assert [system.nfe for system in systems if system.group == "method"] == [1]
+
+
 def test_two_models_of_one_method_keep_apart(codec: Codec, models: list[EvaluatedModel]) -> None:
     twice = [replace(models[0], uri="/a/first"), replace(models[0], uri="/a/second")]
     systems = [s for s in list_systems(twice, codec.spec, [1]) if s.group == "method"]
