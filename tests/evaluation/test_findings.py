@@ -18,7 +18,7 @@ from resyn.evaluation.findings import (
 )
 from resyn.evaluation.metrics import Score
 from resyn.evaluation.paper import load_paper
-from resyn.evaluation.reproduction import table1_rows, table2_rows
+from resyn.evaluation.reproduction import table1_rows, table2_rows, write_findings
 from resyn.evaluation.results import Results
 from resyn.evaluation.statistics import student_interval
 from resyn.evaluation.systems import System
@@ -189,6 +189,18 @@ def test_two_sets_of_utterances_make_no_table_2(template: Results) -> None:
     other = full.model_copy(update={"utterances": full.utterances[:2]})
     with pytest.raises(ValueError, match="not of the same utterances"):
         table2_rows(load_paper(), full, other)
+
+
+def test_latent_errors_on_two_scales_are_not_subtracted(template: Results) -> None:
+    full = made(template, estoi=ESTOI, latent_error=ESTOI)
+    scales = [model.model_copy(update={"latent_std_sha256": "other"}) for model in full.models]
+    other = full.model_copy(update={"models": tuple(scales)})
+    for subset, metrics in ((full, ["estoi", "latent_error"]), (other, ["estoi"])):
+        rows = table2_rows(load_paper(), full, subset)
+        assert list(dict.fromkeys(row.metric for row in rows)) == ["wer", "sim", *metrics]
+        found = write_findings(["table2"], full, subset)
+        told = " ".join(found[0].evidence)
+        assert ("LATENT_ERROR changes" in told) == ("latent_error" in metrics)
 
 
 def test_table_1_has_our_rows_and_the_papers(template: Results) -> None:

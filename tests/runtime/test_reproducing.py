@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from itertools import pairwise
@@ -17,6 +18,7 @@ from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.evaluation.paper import load_paper
 from resyn.runtime.reproducing import Reproducer
+from resyn.runtime.reproduction_plan import best_mark
 from resyn.training.data import TrainingData
 from tests.runtime.conftest import debug_config
 from tests.tiny_shards import write_tiny_shards
@@ -37,6 +39,8 @@ def settings(spoken: Path, output: Path, **more: object) -> ReproduceConfig:
         "evaluate.input": str(spoken.parent / "audio"),
         "output": str(output),
         "steps": {"onestep": 2, "sb": 2, "c2f": 2},
+        "subset_steps": {"onestep": 4, "sb": 3, "c2f": 3},
+        "run.checkpoint_every": 2,
         "subset": "1/3",
         "evaluate.nfe": "1,7",
         "evaluate.metrics": "si_snr,estoi,log_mel,sharpness,latent_error,rtf",
@@ -95,6 +99,36 @@ def test_the_page_shows_all_four_with_the_papers_numbers_and_no_network(reproduc
     assert all((reproduced / "reproduction" / link).is_file() for link in links)
 
 
+def test_table_2_has_its_own_steps_and_scores_one_step_at_its_best(reproduced: Path):
+    made = json.loads((reproduced / "reproduction" / "reproduction.json").read_text())
+    assert [model["steps"] for model in made["models"]] == [2, 2, 2, 4, 3, 3]
+    scored = [model["scored"] for model in made["models"]]
+    best = best_mark(str(reproduced / "runs" / "onestep-subset"))
+    assert best is not None
+    step = int(best.checkpoint.removeprefix("step-"))
+    told = f"best checkpoint by latent error on training speech held out (step {step})"
+    assert scored == ["last checkpoint"] * 3 + [told] + ["last checkpoint"] * 2
+    results = json.loads((reproduced / "reproduction" / "subset" / "results.json").read_text())
+    state = reproduced / "runs" / "onestep-subset" / "checkpoints" / best.checkpoint / "state.json"
+    digests = {model["method"]: model["fingerprint"] for model in results["models"]}
+    assert digests["onestep"] == hashlib.sha256(state.read_bytes()).hexdigest()
+    page = (reproduced / "reproduction" / "index.html").read_text()
+    assert f"One-step regression, {told}" in page
+    assert "Table 2, One-step regression: 4 s in 2 segments in place of 960 h" in page
+    assert "4 steps in place of half a million" in page
+
+
+def test_what_was_not_checked_is_not_called_the_papers(reproduced: Path):
+    made = json.loads((reproduced / "reproduction" / "reproduction.json").read_text())
+    for told in (
+        "the evaluation set is the one given, not checked to be LibriSpeech test-clean",
+        "the training speech is that of the shards given, not checked to be LibriLight",
+        "scored on at most 2 of the utterances",
+    ):
+        assert told in made["differences"]
+        assert told in (reproduced / "reproduction" / "index.html").read_text()
+
+
 def test_a_second_run_reuses_everything(
     reproduced: Path, spoken: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -133,11 +167,12 @@ def test_a_plan_needs_no_data_and_writes_nothing(
         f"runs/{m}{s}" for s in ("", "-subset") for m in ("onestep", "sb", "c2f")
     ]
     assert "train sb on 1/60 of the training speech" in plan
-    steps = {"demo": ["500"] * 3, "paper": ["1000000"] * 3}[scale]
-    assert re.findall(r"steps +(\d+)", plan) == steps * 2
+    steps = {"demo": ["500"] * 6, "paper": ["1000000"] * 3 + ["500000"] * 3}[scale]
+    assert re.findall(r"steps +(\d+)", plan) == steps
     if scale == "paper":
         assert "206.0M parameters" in plan
-        assert plan.count("222,222.2 h of speech seen") == 6
+        assert plan.count("222,222.2 h of speech seen") == 3
+        assert plan.count("111,111.1 h of speech seen") == 3
     assert list(tmp_path.iterdir()) == []
 
 
