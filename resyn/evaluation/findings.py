@@ -50,7 +50,7 @@ def judge(source: str, claim: str, checks: Iterable[Check | str]) -> Finding:
     """
     checks = list(checks)
     made = [check for check in checks if isinstance(check, Check)]
-    standings = [check.standing for check in made]
+    standings: list[Standing] = [check.standing for check in made]
     return Finding(
         source=source,
         claim=claim,

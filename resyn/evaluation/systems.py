@@ -60,10 +60,21 @@ class EvaluatedModel:
     resynthesizer: LatentMaker
 
 
+def public_name(uri: str) -> str:
+    """What a published page may say of a model: a registered name whole, of a path its last part.
+
+    A path tells of the machine, and of an object store the bucket.
+    """
+    if uri.startswith(("models:/", "runs:/")):
+        return uri
+    return PurePosixPath(uri.rstrip("/")).name
+
+
 class System(Record):
     """One row of the table, or (group `codebooks`) one more point of the codebook figure.
 
-    `key` is fit for file names. `symbol` is the paper's, such as `x1:8`. `model` is the URI.
+    `key` is fit for file names. `symbol` is the paper's, such as `x1:8`. `model` is the URI; in
+    results only its `public_name`.
     """
 
     key: str
@@ -168,7 +179,7 @@ def _method_systems(
         title, stem = method.title, _slug(method.name)
         if repeats[method.name] > 1:
             taken[stem] += 1
-            title = f"{title} [{PurePosixPath(model.uri.rstrip('/')).name}]"
+            title = f"{title} [{public_name(model.uri)}]"
             stem = f"{stem}-{taken[stem]}"
         for count in nfe_counts(model, spec, nfe):
             systems.append(

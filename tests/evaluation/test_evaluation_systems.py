@@ -8,7 +8,7 @@ import pytest
 
 from resyn.codec.base import Codec
 from resyn.errors import UserError
-from resyn.evaluation.systems import EvaluatedModel, list_systems
+from resyn.evaluation.systems import EvaluatedModel, list_systems, public_name
 
 
 def test_rows_follow_the_papers_first_table(codec: Codec, models: list[EvaluatedModel]) -> None:
@@ -70,6 +70,19 @@ def test_two_models_of_one_method_keep_apart(codec: Codec, models: list[Evaluate
         "Schrödinger Bridge [first]",
         "Schrödinger Bridge [second]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("/home/me/runs/sb/", "sb"),
+        ("s3://bucket/runs/sb@best", "sb@best"),
+        ("models:/resyn-sb@champion", "models:/resyn-sb@champion"),
+        ("runs:/0a1b/model", "runs:/0a1b/model"),
+    ],
+)
+def test_a_page_may_say_a_models_name_but_not_where_it_lies(uri: str, name: str) -> None:
+    assert public_name(uri) == name
 
 
 def test_a_codec_can_be_evaluated_alone(codec: Codec) -> None:
