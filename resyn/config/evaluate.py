@@ -76,6 +76,8 @@ class EvaluateConfig(Settings):
     """Recogniser of `wer`: a folder of transformers, or a name on the Hugging Face hub."""
     ecapa: str = "speechbrain/spkrec-ecapa-voxceleb"
     """Speaker model of `sim`: a folder of SpeechBrain, or a name on the Hugging Face hub."""
+    fetch: bool = True
+    """Ask the hub for a model of `wer` or `sim` that is not on this machine."""
     max_utterances: int | None = Field(default=None, ge=1)
     """Utterances to use, spread over the speakers; None uses all."""
     samples_on_page: int = Field(default=8, ge=0)

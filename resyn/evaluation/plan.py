@@ -39,7 +39,7 @@ class Plan:
 
     def fingerprint(self) -> str:
         """Sixteen hex digits over what the values depend on: not places, workers or threads."""
-        excluded = {"run", "input", "output", "model", "tracking_uri", "codec_weights"}
+        excluded = {"run", "input", "output", "model", "tracking_uri", "codec_weights", "fetch"}
         excluded |= set(MODEL_SETTINGS.values())
         identities = {n: m.identity() for n, m in self.metrics.items() if not m.is_cost}
         recipe = {
@@ -69,7 +69,7 @@ def make_plan(
     data: UtteranceSet,
     download: bool = True,
 ) -> Plan:
-    """Systems and columns; fetches what metrics need unless `download` is False.
+    """Systems and columns; fetches what metrics need if `config.fetch` and `download` allow.
 
     Raises UserError for models that cannot share a table, and for NFE that no model can use.
     """
@@ -77,7 +77,7 @@ def make_plan(
     systems = list_systems(models, spec, config.nfe)
     sources = {name: getattr(config, setting) for name, setting in MODEL_SETTINGS.items()}
     device = "cuda" if config.run.model_gpus else "cpu"
-    ready = ready_metrics(config.metrics, sources, device, download)
+    ready = ready_metrics(config.metrics, sources, device, download and config.fetch)
     known = {name: metric.info(spec.sample_rate) for name, metric in ready.items()}
     known[latent.NAME] = latent.info(spec.sample_rate, spec.frame_rate)
     known[rtf.NAME] = rtf.info(spec.sample_rate, config.run.device, torch.get_num_threads())

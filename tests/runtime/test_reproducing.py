@@ -129,6 +129,22 @@ def test_what_was_not_checked_is_not_called_the_papers(reproduced: Path):
         assert told in (reproduced / "reproduction" / "index.html").read_text()
 
 
+def test_fig_3_says_what_is_intrusive_and_why_a_metric_is_missing(reproduced: Path):
+    page = (reproduced / "reproduction" / "index.html").read_text()
+    figure = page[page.index('<section id="fig3">') :]
+    captions = re.findall("<figcaption>(.*?)</figcaption>", figure)
+    assert [caption.endswith("(intrusive)") for caption in captions] == [False, False, True]
+    assert captions[2].startswith("Sharpness")
+    for title in ("WER", "SIM"):
+        assert f"{title} has no value here: not computed here" in figure
+
+
+def test_the_demo_asks_for_fig_3s_metrics_and_fetches_nothing():
+    demo, paper = (reproduce_config({"scale": scale}).evaluate for scale in ("demo", "paper"))
+    assert {"wer", "sim", "visqol", "dnsmos_ovrl"} <= set(demo.metrics) < set(paper.metrics)
+    assert (demo.fetch, paper.fetch) == (False, True)
+
+
 def test_a_second_run_reuses_everything(
     reproduced: Path, spoken: Path, capsys: pytest.CaptureFixture[str]
 ):
