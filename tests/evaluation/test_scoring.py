@@ -19,7 +19,6 @@ from resyn.evaluation.compare import Comparison
 from resyn.evaluation.evaluate import evaluate
 from resyn.evaluation.metrics import AUDIO_METRICS, METRIC_NAMES, base
 from resyn.evaluation.page import render_page
-from resyn.evaluation.plan import make_plan
 from resyn.evaluation.results import Results
 from resyn.evaluation.tables import markdown_table
 from resyn.evaluation.utterances import UtteranceSet
@@ -203,24 +202,6 @@ def test_missing_weights_are_a_columns_reason_until_they_are_there(
     results = evaluate(found, [], codec, data, watching)
     assert set(watching.asked) == {"wer"}
     assert None not in results.column("z", "wer")
-
-
-def test_without_fetching_the_hub_is_not_asked(
-    config: EvaluateConfig,
-    codec: Codec,
-    data: UtteranceSet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", pytest.fail)
-    local = config.override({"metrics": "wer", "fetch": False})
-    plan = make_plan(local, [], codec.spec, data)
-    reason = "openai/whisper-large-v2 is not on this machine (--whisper)"
-    assert plan.ready["wer"].missing() == reason
-    quick = [config.override({"fetch": fetch}) for fetch in (True, False)]
-    prints = {make_plan(one, [], codec.spec, data).fingerprint() for one in quick}
-    assert len(prints) == 1
 
 
 def test_a_page_names_no_folder_of_its_maker(fresh: tuple[EvaluateConfig, Results]) -> None:
