@@ -25,8 +25,9 @@ Verdict = Literal[
 ORDER: tuple[Standing, ...] = ("Not so", "No clear difference", "As in the paper")
 #: The paper's intrusive metrics (Table 1), and PESQ, which it does not use.
 INTRUSIVE = ("si_snr", "estoi", "visqol", "pesq")
-#: Beginnings of the names of metrics that need no reference, as a listener needs none.
-REFERENCE_FREE = ("dnsmos", "utmos", "nisqa", "squim", "sigmos")
+#: Beginning of the names of metrics that guess a listener's opinion without a reference. SQUIM has
+#: no reference either, but guesses intrusive scores.
+REFERENCE_FREE = "dnsmos"
 #: Rows of Table 2, and of Table 1 where one stands for a method.
 ROWS = ("c2f-nfe7", "onestep-nfe1", "sb-nfe1", "sb-nfe7")
 #: Numbers of evaluations at which the paper's listeners preferred the bridge.

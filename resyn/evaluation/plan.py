@@ -13,6 +13,7 @@ from resyn.codec.base import CodecSpec
 from resyn.config.evaluate import EvaluateConfig
 from resyn.evaluation.cache import audio_sha256
 from resyn.evaluation.metrics import Metric, MetricInfo, latent, ready_metrics, rtf
+from resyn.evaluation.metrics.squim import SQUIM
 from resyn.evaluation.results import SCHEMA_VERSION
 from resyn.evaluation.systems import EvaluatedModel, System, list_systems
 from resyn.evaluation.utterances import UtteranceSet
@@ -21,7 +22,11 @@ from resyn.evaluation.utterances import UtteranceSet
 CODEBOOK_METRICS = ("si_snr", "estoi", latent.NAME)
 
 #: Settings that name the model of a metric.
-MODEL_SETTINGS = {"wer": "whisper", "sim": "ecapa"}
+MODEL_SETTINGS = {
+    "wer": "whisper",
+    "sim": "ecapa",
+    **dict.fromkeys((metric.name for metric in SQUIM), "squim"),
+}
 
 
 @dataclass(frozen=True)
