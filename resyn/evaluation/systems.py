@@ -181,6 +181,8 @@ def _method_systems(
             taken[stem] += 1
             title = f"{title} [{public_name(model.uri)}]"
             stem = f"{stem}-{taken[stem]}"
+        if method.passes > 1:
+            title = f"{title} ({method.passes} passes per NFE)"
         for count in nfe_counts(model, spec, nfe):
             systems.append(
                 System(

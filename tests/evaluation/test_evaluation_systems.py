@@ -9,6 +9,7 @@ import pytest
 from resyn.codec.base import Codec
 from resyn.errors import UserError
 from resyn.evaluation.systems import EvaluatedModel, list_systems, public_name
+from tests.evaluation.fakes import Word
 
 
 def test_rows_follow_the_papers_first_table(codec: Codec, models: list[EvaluatedModel]) -> None:
@@ -70,6 +71,15 @@ def test_two_models_of_one_method_keep_apart(codec: Codec, models: list[Evaluate
         "Schrödinger Bridge [first]",
         "Schrödinger Bridge [second]",
     ]
+
+
+def test_a_row_says_where_an_evaluation_takes_more_than_one_pass(
+    codec: Codec, models: list[EvaluatedModel]
+) -> None:
+    guided = replace(models[0].resynthesizer, method=Word("sb", "Schrödinger Bridge", passes=2))
+    listed = [replace(models[0], resynthesizer=guided), models[1]]
+    labels = [s.label for s in list_systems(listed, codec.spec, [1]) if s.group == "method"]
+    assert labels == ["One-step regression, NFE 1", "Schrödinger Bridge (2 passes per NFE), NFE 1"]
 
 
 @pytest.mark.parametrize(

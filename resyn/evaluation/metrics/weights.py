@@ -61,7 +61,8 @@ class Weights:
 def find_weights(source: str, files: ModelFiles, download: bool = True) -> Weights:
     """The model `source`: a folder, a file in it, or a hub name.
 
-    `download` says whether the hub may be asked. Raises NoValueError with one phrase that says why there is none.
+    `download` says whether the hub may be asked. Raises NoValueError with one phrase that says why
+    there is none.
     """
     folder = _folder_of(source, files, download)
     found = sorted({path for pattern in files.patterns for path in folder.glob(pattern)})
