@@ -127,6 +127,8 @@ def method_findings(results: Results) -> Iterator[Finding]:
 def _sharper(results: Results, methods: Sequence[str]) -> Finding:
     """What listeners may prefer many evaluations for, as far as it can be computed."""
     free = [name for name in results.metrics if name.startswith(REFERENCE_FREE)]
+    # Contrast alone is no opinion: without one the claim is not judged whole.
+    free = free or ["dnsmos_ovrl"]
     many = [nfe for nfe in MANY if f"sb-nfe{nfe}" in methods] or [MANY[0]]
     return judge(
         "Table 1, MOS",

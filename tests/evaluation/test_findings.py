@@ -76,7 +76,7 @@ def made(template: Results, **columns: tuple[float | None, ...]) -> Results:
 
 
 def test_the_papers_own_order_confirms_the_papers_findings(template: Results) -> None:
-    columns = dict.fromkeys(INTRUSIVE, ESTOI) | {"sharpness": SHARPNESS}
+    columns = dict.fromkeys(INTRUSIVE, ESTOI) | {"sharpness": SHARPNESS, "dnsmos_ovrl": SHARPNESS}
     results = made(template, **columns)
     found = list(method_findings(results))
     assert [finding.verdict for finding in found] == ["holds"] * 5
