@@ -35,12 +35,13 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics",
         metavar="M,M",
         help="si_snr, estoi, pesq, visqol, log_mel, latent_error, rtf (these); wer, sim, "
-        "dnsmos_ovrl, dnsmos_sig, dnsmos_bak",
+        "dnsmos_ovrl, dnsmos_sig, dnsmos_bak, squim_stoi, squim_pesq, squim_si_sdr",
     )
     parser.add_argument(
         "--whisper", metavar="NAME", help="recogniser of wer: folder or hub name (large-v2)"
     )
     parser.add_argument("--ecapa", metavar="NAME", help="speaker model of sim: folder or hub name")
+    parser.add_argument("--squim", metavar="FILE", help="weights of squim_*: file or its folder")
     parser.add_argument("--max-utterances", metavar="N", help="spread over the speakers (all)")
     parser.add_argument("--samples-on-page", metavar="N", help="utterances to hear (8)")
     parser.add_argument("--seed", metavar="N", help="of the stochastic methods (0)")

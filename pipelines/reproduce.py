@@ -28,8 +28,14 @@ def parser() -> argparse.ArgumentParser:
     add("--input", dest="evaluate.input", metavar="URI", help=speech)
     most = "evaluation utterances, spread over the speakers"
     add("--max-utterances", dest="evaluate.max_utterances", metavar="N", help=most)
-    metrics = "metrics to compute; at demo scale not those that need much time or a model"
+    metrics = "metrics to compute (all but squim_*, at demo scale nor dnsmos_sig and dnsmos_bak)"
     add("--metrics", dest="evaluate.metrics", metavar="M,M", help=metrics)
+    local = "folder or hub name; at demo scale nothing is fetched"
+    recogniser = f"recogniser of wer (large-v2): {local}"
+    add("--whisper", dest="evaluate.whisper", metavar="NAME", help=recogniser)
+    speaker = f"speaker model of sim: {local}"
+    add("--ecapa", dest="evaluate.ecapa", metavar="NAME", help=speaker)
+    add("--squim", dest="evaluate.squim", metavar="FILE", help="weights of squim_*")
     weights = "the codec's weights"
     add("--codec-weights", dest="evaluate.codec_weights", metavar="FILE", help=weights)
     device = "torch device of synthesis (cpu)"

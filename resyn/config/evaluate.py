@@ -26,6 +26,9 @@ MetricName = Literal[
     "dnsmos_ovrl",
     "dnsmos_sig",
     "dnsmos_bak",
+    "squim_stoi",
+    "squim_pesq",
+    "squim_si_sdr",
     "log_mel",
     "sharpness",
     "latent_error",
@@ -71,11 +74,16 @@ class EvaluateConfig(Settings):
         "rtf",
     )
     """Columns of the table. On request, for their cost: `dnsmos_ovrl`, `dnsmos_sig` and
-    `dnsmos_bak` (seconds per take), `wer` and `sim` (a model that has to be fetched first)."""
+    `dnsmos_bak` (seconds per take), `wer` and `sim` (a model that has to be fetched first), and
+    `squim_stoi`, `squim_pesq` and `squim_si_sdr` (weights that `squim` has to name)."""
     whisper: str = "openai/whisper-large-v2"
     """Recogniser of `wer`: a folder of transformers, or a name on the Hugging Face hub."""
     ecapa: str = "speechbrain/spkrec-ecapa-voxceleb"
     """Speaker model of `sim`: a folder of SpeechBrain, or a name on the Hugging Face hub."""
+    squim: str = ""
+    """Weights of `squim_*`: the file `squim_objective_dns2020.pth` of torchaudio, or its folder."""
+    fetch: bool = True
+    """Ask the hub for a model of `wer` or `sim` that is not on this machine."""
     max_utterances: int | None = Field(default=None, ge=1)
     """Utterances to use, spread over the speakers; None uses all."""
     samples_on_page: int = Field(default=8, ge=0)

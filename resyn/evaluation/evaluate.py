@@ -29,7 +29,7 @@ from resyn.evaluation.samples import choose_samples, write_sample
 from resyn.evaluation.scoring import Entry, Scorer
 from resyn.evaluation.statistics import summary_interval
 from resyn.evaluation.synthesis import Synthesizer
-from resyn.evaluation.systems import EvaluatedModel, shared_num_coarse
+from resyn.evaluation.systems import EvaluatedModel, System, public_name, shared_num_coarse
 from resyn.evaluation.utterances import UtteranceSet
 from resyn.storage import Storage, open_storage
 
@@ -133,7 +133,8 @@ def _summarise(
         for system in plan.systems
     }
     # The page may be published: neither this machine's folders nor a server's address.
-    unpublished = {"model", "output", "tracking_uri", *MODEL_SETTINGS.values()}
+    unpublished = {"model", "input", "output", "codec_weights", "tracking_uri"}
+    unpublished |= set(MODEL_SETTINGS.values())
     results = Results(
         resyn_version=resyn.__version__,
         fingerprint=plan.fingerprint(),
@@ -143,7 +144,7 @@ def _summarise(
         models=tuple(_model_record(model) for model in plan.models),
         settings=plan.config.model_dump(mode="json", exclude=unpublished),
         metrics=plan.metrics,
-        systems=plan.systems,
+        systems=tuple(_public_system(system) for system in plan.systems),
         utterances=tuple(records),
         aggregates=aggregates,
         skipped=tuple(Skipped(source=s, reason=r) for s, r in plan.data.skipped),
@@ -152,11 +153,17 @@ def _summarise(
     return results.model_copy(update={"notes": tuple(write_notes(results))})
 
 
+def _public_system(system: System) -> System:
+    if system.model is None:
+        return system
+    return system.model_copy(update={"model": public_name(system.model)})
+
+
 def _model_record(model: EvaluatedModel) -> ModelRecord:
     method = model.resynthesizer.method
     std = model.resynthesizer.space.std.float().cpu()
     return ModelRecord(
-        uri=model.uri,
+        uri=public_name(model.uri),
         fingerprint=model.fingerprint,
         method=method.name,
         title=method.title,

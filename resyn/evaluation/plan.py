@@ -13,6 +13,7 @@ from resyn.codec.base import CodecSpec
 from resyn.config.evaluate import EvaluateConfig
 from resyn.evaluation.cache import audio_sha256
 from resyn.evaluation.metrics import Metric, MetricInfo, latent, ready_metrics, rtf
+from resyn.evaluation.metrics.squim import SQUIM
 from resyn.evaluation.results import SCHEMA_VERSION
 from resyn.evaluation.systems import EvaluatedModel, System, list_systems
 from resyn.evaluation.utterances import UtteranceSet
@@ -21,7 +22,11 @@ from resyn.evaluation.utterances import UtteranceSet
 CODEBOOK_METRICS = ("si_snr", "estoi", latent.NAME)
 
 #: Settings that name the model of a metric.
-MODEL_SETTINGS = {"wer": "whisper", "sim": "ecapa"}
+MODEL_SETTINGS = {
+    "wer": "whisper",
+    "sim": "ecapa",
+    **dict.fromkeys((metric.name for metric in SQUIM), "squim"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Plan:
 
     def fingerprint(self) -> str:
         """Sixteen hex digits over what the values depend on: not places, workers or threads."""
-        excluded = {"run", "input", "output", "model", "tracking_uri", "codec_weights"}
+        excluded = {"run", "input", "output", "model", "tracking_uri", "codec_weights", "fetch"}
         excluded |= set(MODEL_SETTINGS.values())
         identities = {n: m.identity() for n, m in self.metrics.items() if not m.is_cost}
         recipe = {
@@ -69,16 +74,17 @@ def make_plan(
     data: UtteranceSet,
     download: bool = True,
 ) -> Plan:
-    """Systems and columns; fetches what metrics need unless `download` is False.
+    """Systems and columns; fetches what metrics need if `config.fetch` and `download` allow.
 
-    Raises UserError for models that cannot share a table.
+    Raises UserError for models that cannot share a table, and for NFE that no model can use.
     """
+    # First, for it refuses what makes no table, and a model of a metric may take long to fetch.
+    systems = list_systems(models, spec, config.nfe)
     sources = {name: getattr(config, setting) for name, setting in MODEL_SETTINGS.items()}
     device = "cuda" if config.run.model_gpus else "cpu"
-    ready = ready_metrics(config.metrics, sources, device, download)
+    ready = ready_metrics(config.metrics, sources, device, download and config.fetch)
     known = {name: metric.info(spec.sample_rate) for name, metric in ready.items()}
     known[latent.NAME] = latent.info(spec.sample_rate, spec.frame_rate)
     known[rtf.NAME] = rtf.info(spec.sample_rate, config.run.device, torch.get_num_threads())
-    systems = list_systems(models, spec, config.nfe)
     metrics = {name: info for name, info in known.items() if name in config.metrics}
     return Plan(config, models, spec, data, systems, metrics, ready)

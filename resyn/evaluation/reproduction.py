@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from resyn.evaluation.checks import why_missing
 from resyn.evaluation.findings import (
     Finding,
     codebook_findings,
@@ -12,9 +13,8 @@ from resyn.evaluation.findings import (
     evaluation_findings,
     mean_change,
     method_findings,
-    why_missing,
 )
-from resyn.evaluation.metrics import Record
+from resyn.evaluation.metrics import Record, latent
 from resyn.evaluation.paper import AblationRow, Paper, PaperRow
 from resyn.evaluation.results import Results
 from resyn.evaluation.statistics import Interval
@@ -28,7 +28,7 @@ LISTENERS = "no listener rated anything here"
 
 
 class ModelFacts(Record):
-    """What a row's model is: `hours` of training speech, share of it used, size and steps."""
+    """What a row's model is: `hours` of training speech, size, steps, and what of it is scored."""
 
     name: str
     title: str
@@ -36,6 +36,10 @@ class ModelFacts(Record):
     steps: int
     hours: float
     data: str
+    subset: bool = False
+    """Trained on Table 2's smaller set."""
+    scored: str = "last checkpoint"
+    """Which of the run's checkpoints, in words."""
 
 
 class Cell(Record):
@@ -98,7 +102,7 @@ def write_findings(
     if "table1" in what:
         made += method_findings(full)
     if "table2" in what and subset is not None:
-        made += data_findings(full, subset, _ablation_metrics(full))
+        made += data_findings(full, subset, _ablation_metrics(full, subset))
     if "fig2" in what:
         made += codebook_findings(full)
     if "fig3" in what:
@@ -130,14 +134,22 @@ def table2_rows(paper: Paper, full: Results, subset: Results) -> tuple[AblationC
         raise ValueError("the two evaluations of Table 2 are not of the same utterances")
     return tuple(
         _ablation(row, name, full, subset)
-        for name in _ablation_metrics(full)
+        for name in _ablation_metrics(full, subset)
         for row in paper.table2
     )
 
 
-def _ablation_metrics(results: Results) -> list[str]:
-    """The paper's two, and those of ours that have a value."""
-    known = {n for cells in results.aggregates.values() for n, value in cells.items() if value}
+def same_scale(full: Results, subset: Results) -> bool:
+    """Whether latent errors of the two are in one unit: both scale by their first model's space."""
+    scales = [results.models[0].latent_std_sha256 for results in (full, subset) if results.models]
+    return len(set(scales)) < 2
+
+
+def _ablation_metrics(full: Results, subset: Results) -> list[str]:
+    """The paper's two, and those of ours that have a value and the same unit in both."""
+    known = {n for cells in full.aggregates.values() for n, value in cells.items() if value}
+    if not same_scale(full, subset):
+        known.discard(latent.NAME)
     return [name for name in ABLATION_METRICS if name in known or name in ("wer", "sim")]
 
 

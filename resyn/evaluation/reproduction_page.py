@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 PAGE, TEXT, DATA = "index.html", "reproduction.md", "reproduction.json"
 #: Of Fig. 3 here: the paper's two, and what else tells how speech is heard.
 PERCEPTUAL = ("wer", "sim", "dnsmos", "visqol", "pesq", "sharpness")
+#: Of these, what is computed from the reference's waveform; the paper calls ViSQOL so.
+INTRUSIVE = ("visqol", "pesq", "sharpness")
 
 #: Each verdict in words for one finding and for several.
 VERDICTS: dict[Verdict, tuple[str, str]] = {
     "holds": ("holds", "hold"),
     "holds in part": ("holds in part", "hold in part"),
+    "fails in part": ("fails in part", "fail in part"),
     "does not hold": ("does not hold", "do not hold"),
     "no clear difference": ("shows no clear difference", "show no clear difference"),
     "cannot be told": ("cannot be told", "cannot be told"),
@@ -92,7 +96,12 @@ def fig3_panels(paper: Paper, full: Results) -> list[Panel]:
     alone = [name for name in paper.fig3 if name not in measured]
     return [
         *(_paper_panel(paper, name) for name in alone),
-        *nfe_panels(full, ordered, paper.by_metric()),
+        *(
+            replace(panel, title=f"{panel.title} (intrusive)") if name in INTRUSIVE else panel
+            for name, panel in zip(
+                ordered, nfe_panels(full, ordered, paper.by_metric()), strict=True
+            )
+        ),
     ]
 
 

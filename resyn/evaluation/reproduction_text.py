@@ -140,7 +140,9 @@ def missing_columns(made: Reproduction, infos: Mapping[str, MetricInfo]) -> list
 def markdown(made: Reproduction, infos: Mapping[str, MetricInfo]) -> str:
     """The whole reproduction as Markdown."""
     lines = [f"# {made.paper.title}: reproduced", "", f"Scale: {made.scale}."]
-    lines += ["", *(f"- **Not the paper's:** {text}." for text in made.differences)]
+    if made.differences:
+        lines += ["", "Not the paper's experiment, or not known to be:", ""]
+        lines += [f"- {text}." for text in made.differences]
     lines += ["", "## What came out", ""]
     for finding in made.findings:
         lines.append(f"- **{finding.verdict}** ({finding.source}): {finding.claim}")
@@ -151,7 +153,8 @@ def markdown(made: Reproduction, infos: Mapping[str, MetricInfo]) -> str:
         lines += ["", f"## Table 2: {made.subset}", "", *_markdown_table2(made, infos)]
     lines += ["", "## Models", ""]
     lines += [
-        f"- {m.name}: {m.title}, {m.parameters / 1e6:.1f}M parameters, {m.steps} steps, {m.data}"
+        f"- {m.name}: {m.title}, {m.parameters / 1e6:.1f}M parameters, {m.steps} steps, {m.data}, "
+        f"scored: {m.scored}"
         for m in made.models
     ]
     missing = missing_columns(made, infos)

@@ -17,7 +17,7 @@ FILE = "results.json"
 
 
 class ModelRecord(Record):
-    """A model as named by the user, with a hash of its files."""
+    """A model, with a hash of its files; `uri` as the user named it, of a path its last part."""
 
     uri: str
     fingerprint: str

@@ -52,7 +52,7 @@ class Scorer:
                     if names:
                         jobs.append(_Job(entry, system.key, tuple(names)))
         self._compute("metrics", light, self.parallel_map)
-        self._compute("metrics of Whisper and speakers", heavy, self.model_map)
+        self._compute("metrics that run a model", heavy, self.model_map)
 
     def summary(self) -> str:
         """What was done, in one line."""

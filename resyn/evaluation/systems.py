@@ -60,10 +60,21 @@ class EvaluatedModel:
     resynthesizer: LatentMaker
 
 
+def public_name(uri: str) -> str:
+    """What a published page may say of a model: a registered name whole, of a path its last part.
+
+    A path tells of the machine, and of an object store the bucket.
+    """
+    if uri.startswith(("models:/", "runs:/")):
+        return uri
+    return PurePosixPath(uri.rstrip("/")).name
+
+
 class System(Record):
     """One row of the table, or (group `codebooks`) one more point of the codebook figure.
 
-    `key` is fit for file names. `symbol` is the paper's, such as `x1:8`. `model` is the URI.
+    `key` is fit for file names. `symbol` is the paper's, such as `x1:8`. `model` is the URI; in
+    results only its `public_name`.
     """
 
     key: str
@@ -95,7 +106,12 @@ def shared_num_coarse(models: Sequence[EvaluatedModel]) -> int:
 def list_systems(
     models: Sequence[EvaluatedModel], spec: CodecSpec, nfe: Sequence[int]
 ) -> tuple[System, ...]:
-    """Every system in the order of the paper's Table 1, then the further codebook counts."""
+    """Every system in the order of the paper's Table 1, then the further codebook counts.
+
+    Raises UserError for models that cannot share a table, and for counts of evaluations in `nfe`
+    that `check_nfe` refuses.
+    """
+    check_nfe(models, spec, nfe)
     given, most = shared_num_coarse(models), spec.num_codebooks
     between = [k for k in range(1, most) if k != given]
     return (
@@ -115,8 +131,30 @@ def nfe_counts(model: EvaluatedModel, spec: CodecSpec, wanted: Sequence[int]) ->
     bridge's T = 1000 is no such end.
     """
     most = model.resynthesizer.max_nfe
-    ends = {most} if most < spec.num_codebooks else set()
+    ends = {most} if _has_end(model, spec) else set()
     return sorted({count for count in wanted if count <= most} | ends)
+
+
+def check_nfe(models: Sequence[EvaluatedModel], spec: CodecSpec, wanted: Sequence[int]) -> None:
+    """Raises UserError where a count in `wanted` would be dropped for every model.
+
+    Where all models have a natural end, counts beyond it stand for that end, unless all are. So
+    that every model has a row, one without an end needs a count that fits.
+    """
+    limits = {model.uri: model.resynthesizer.max_nfe for model in models}
+    told = ", ".join(f"{uri}: at most {most}" for uri, most in limits.items())
+    beyond = [count for count in wanted if limits and count > max(limits.values())]
+    if beyond and (len(beyond) == len(wanted) or not all(_has_end(m, spec) for m in models)):
+        listed = ", ".join(map(str, beyond))
+        raise UserError(f"--nfe {listed}: more evaluations than any model can use ({told})")
+    for model in models:
+        if not nfe_counts(model, spec, wanted):
+            listed = ", ".join(map(str, wanted))
+            raise UserError(f"--nfe {listed}: no count that {model.uri} can use ({told})")
+
+
+def _has_end(model: EvaluatedModel, spec: CodecSpec) -> bool:
+    return model.resynthesizer.max_nfe < spec.num_codebooks
 
 
 def _codes(group: Literal["baseline", "topline", "codebooks"], count: int) -> System:
@@ -141,8 +179,10 @@ def _method_systems(
         title, stem = method.title, _slug(method.name)
         if repeats[method.name] > 1:
             taken[stem] += 1
-            title = f"{title} [{PurePosixPath(model.uri.rstrip('/')).name}]"
+            title = f"{title} [{public_name(model.uri)}]"
             stem = f"{stem}-{taken[stem]}"
+        if method.passes > 1:
+            title = f"{title} ({method.passes} passes per NFE)"
         for count in nfe_counts(model, spec, nfe):
             systems.append(
                 System(

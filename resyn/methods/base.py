@@ -64,6 +64,11 @@ class ResynthesisMethod(Method, Protocol):
     num_coarse: int
     """Coarse levels given, c >= 1."""
 
+    @property
+    def passes(self) -> int:
+        """Passes of the network that one evaluation, as NFE counts it, takes."""
+        ...
+
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """The ends of the network."""
         ...
@@ -90,6 +95,11 @@ class TransformerMethod:
     """Hyper-parameters beyond the paper that do nothing at their defaults; see `recipe_of`."""
 
     num_coarse: int
+
+    @property
+    def passes(self) -> int:
+        """One."""
+        return 1
 
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """The ends of the network."""

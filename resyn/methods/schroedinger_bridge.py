@@ -61,6 +61,11 @@ class SchroedingerBridge(TransformerMethod):
         """The tables in float64."""
         return BridgeSchedule(self.mode, self.beta_max, self.num_steps)
 
+    @property
+    def passes(self) -> int:
+        """Two with guidance: with the condition and without."""
+        return 1 if self.guidance == 1 else 2
+
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """x_t in, ε out, x1 as the condition at every t (paper, appendix A.1)."""
         return NetworkIO(in_dim=spec.dim, out_dim=spec.dim, cond_dim=spec.dim, timed=True)

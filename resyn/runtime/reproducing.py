@@ -25,6 +25,7 @@ from resyn.runtime.demo import Demo
 from resyn.runtime.ray_train import fit
 from resyn.runtime.reproduction_plan import (
     PAPER_CODEC,
+    best_mark,
     describe_training,
     differences,
     model_facts,
@@ -116,7 +117,7 @@ class Reproducer:
                 "shards": config.subset_shards if apart else self.shards,
                 "output": self.place(run_folder(method, subset)),
                 "subset": config.subset if subset and not apart else 1.0,
-                "steps": config.steps[method],
+                "steps": (config.subset_steps if subset else {}).get(method, config.steps[method]),
                 "seed": config.seed,
                 "run": config.run.model_dump(mode="json"),
                 "tracking": tracking.model_dump(mode="json"),
@@ -132,10 +133,19 @@ class Reproducer:
         """Train one model, or find it trained."""
         fit(self.train_config(method, subset=subset), say=say)
 
+    def scored(self, method: str, *, subset: bool) -> str:
+        """The run whose model is scored, `@best` where that is its best checkpoint.
+
+        A run without validation has no best one, and is scored at its last.
+        """
+        run = self.place(run_folder(method, subset))
+        best = subset and method in self.config.subset_best and best_mark(run)
+        return f"{run}@best" if best else run
+
     def evaluate(self, methods: tuple[str, ...], *, subset: bool) -> None:
         """Score the models that one set of data made, all with one codec on one set of speech."""
         config = self.config
-        runs = [self.place(run_folder(method, subset)) for method in methods]
+        runs = [self.scored(method, subset=subset) for method in methods]
         alone = config.demo.codec if self.small else PAPER_CODEC.name
         changed = {"nfe": config.subset_nfe, "samples_on_page": 0} if subset else {}
         self.evaluations[SUBSET if subset else FULL] = evaluating.run(
@@ -160,7 +170,7 @@ class Reproducer:
             scale=self.config.scale,
             what=what,
             subset=self.subset_in_words,
-            differences=tuple(differences(self.config, full, models)),
+            differences=tuple(differences(self.config, full, subset, models)),
             paper=paper,
             models=tuple(models),
             findings=write_findings(what, full, subset),
@@ -181,7 +191,12 @@ class Reproducer:
         trained = [False, True] if SUBSET in self.evaluations else [False]
         methods = [model.method for model in full.models]
         return [
-            model_facts(run_folder(m, subset), self.train_config(m, subset=subset))
+            model_facts(
+                run_folder(m, subset),
+                self.train_config(m, subset=subset),
+                subset=subset,
+                best=self.scored(m, subset=subset).endswith("@best"),
+            )
             for subset in trained
             for m in methods
         ]

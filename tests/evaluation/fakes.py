@@ -64,6 +64,7 @@ class Word:
 
     name: str
     title: str
+    passes: int = 1
 
 
 @dataclass

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from resyn.evaluation.checks import Check, compare, ladder
 from resyn.evaluation.findings import (
+    INTRUSIVE,
     codebook_findings,
-    compare,
     data_findings,
     evaluation_findings,
     judge,
@@ -16,7 +18,7 @@ from resyn.evaluation.findings import (
 )
 from resyn.evaluation.metrics import Score
 from resyn.evaluation.paper import load_paper
-from resyn.evaluation.reproduction import table1_rows, table2_rows
+from resyn.evaluation.reproduction import table1_rows, table2_rows, write_findings
 from resyn.evaluation.results import Results
 from resyn.evaluation.statistics import student_interval
 from resyn.evaluation.systems import System
@@ -74,13 +76,60 @@ def made(template: Results, **columns: tuple[float | None, ...]) -> Results:
 
 
 def test_the_papers_own_order_confirms_the_papers_findings(template: Results) -> None:
-    results = made(template, estoi=ESTOI, sharpness=SHARPNESS)
+    columns = dict.fromkeys(INTRUSIVE, ESTOI) | {"sharpness": SHARPNESS, "dnsmos_ovrl": SHARPNESS}
+    results = made(template, **columns)
     found = list(method_findings(results))
     assert [finding.verdict for finding in found] == ["holds"] * 5
-    assert found[0].evidence[0] == (
+    assert found[0].evidence[1] == (
         "As in the paper: ESTOI 0.851 (One-step, NFE 1) against 0.841 (Bridge, NFE 1)."
     )
     assert next(codebook_findings(results)).verdict == "holds"
+
+
+def test_a_comparison_that_was_not_made_leaves_a_finding_held_in_part(template: Results) -> None:
+    columns = dict.fromkeys(INTRUSIVE[:3], ESTOI)
+    best = next(method_findings(made(template, **columns)))
+    assert best.verdict == "holds in part"
+    assert best.evidence[-1] == "pesq was not evaluated."
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [
+        ("HH", "holds"),
+        ("HU", "holds in part"),
+        ("HF", "holds in part"),
+        ("HUF", "holds in part"),
+        ("UU", "no clear difference"),
+        ("UF", "fails in part"),
+        ("FF", "does not hold"),
+        ("", "cannot be told"),
+    ],
+)
+def test_only_what_every_comparison_shows_clearly_holds_or_fails(checks: str, verdict: str) -> None:
+    kinds = {"H": (True, True), "U": (True, False), "F": (False, True)}
+    made = [Check(*kinds[letter], text=letter) for letter in checks]
+    found = judge("Table 1", "a claim", made)
+    assert found.verdict == verdict
+    assert len(found.evidence) == len(checks)
+    if "U" in checks:
+        assert "No clear difference: U." in found.evidence
+
+
+def test_a_rung_lower_by_chance_breaks_no_ladder(template: Results) -> None:
+    systems = [system for system in SYSTEMS if system.key in ("x1", "c2f-nfe7", "x1-8", "z")]
+    values = {"c2f-nfe7": 0.9, "x1-8": 0.8995, "x1": 0.5, "z": 0.97}
+    column = tuple(values.get(system.key, 0.0) for system in SYSTEMS)
+    results = made(template, estoi=column)
+    checks = list(ladder(results, "estoi", list(pairwise(systems))))
+    assert [check.standing for check in checks if isinstance(check, Check)] == [
+        "As in the paper",
+        "No clear difference",
+    ]
+    assert judge("Fig. 2", "it rises", checks).verdict == "holds in part"
+    fallen = made(template, estoi=tuple(0.7 if v == 0.8995 else v for v in column))
+    broken = judge("Fig. 2", "it rises", ladder(fallen, "estoi", list(pairwise(systems))))
+    assert broken.evidence[0] == "Not so: ESTOI at x1:8 (0.802 after 1.000)."
 
 
 def test_what_does_not_come_out_is_said_plainly(template: Results) -> None:
@@ -114,7 +163,7 @@ def test_a_difference_within_chance_is_called_unclear(template: Results) -> None
     assert not isinstance(check, str)
     assert check.held
     assert not check.clear
-    assert "no clear difference" in check.text
+    assert check.standing == "No clear difference"
     assert judge("Table 1", "a draw", [check]).verdict == "no clear difference"
 
 
@@ -140,6 +189,18 @@ def test_two_sets_of_utterances_make_no_table_2(template: Results) -> None:
     other = full.model_copy(update={"utterances": full.utterances[:2]})
     with pytest.raises(ValueError, match="not of the same utterances"):
         table2_rows(load_paper(), full, other)
+
+
+def test_latent_errors_on_two_scales_are_not_subtracted(template: Results) -> None:
+    full = made(template, estoi=ESTOI, latent_error=ESTOI)
+    scales = [model.model_copy(update={"latent_std_sha256": "other"}) for model in full.models]
+    other = full.model_copy(update={"models": tuple(scales)})
+    for subset, metrics in ((full, ["estoi", "latent_error"]), (other, ["estoi"])):
+        rows = table2_rows(load_paper(), full, subset)
+        assert list(dict.fromkeys(row.metric for row in rows)) == ["wer", "sim", *metrics]
+        found = write_findings(["table2"], full, subset)
+        told = " ".join(found[0].evidence)
+        assert ("LATENT_ERROR changes" in told) == ("latent_error" in metrics)
 
 
 def test_table_1_has_our_rows_and_the_papers(template: Results) -> None:

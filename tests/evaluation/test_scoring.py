@@ -51,11 +51,13 @@ def fresh(
     settings: dict[str, str],
     codec: Codec,
     data: UtteranceSet,
+    speech_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[EvaluateConfig, Results]:
     """A codec on its own, evaluated once; its settings and its results."""
     folder = tmp_path_factory.mktemp("fresh")
-    config = EvaluateConfig().override({**settings, "output": str(folder)})
+    places = {"output": str(folder), "input": str(speech_folder), "codec_weights": "/at/codec.pt"}
+    config = EvaluateConfig().override({**settings, **places})
     return config, evaluate(config, [], codec, data)
 
 
@@ -205,8 +207,8 @@ def test_missing_weights_are_a_columns_reason_until_they_are_there(
 def test_a_page_names_no_folder_of_its_maker(fresh: tuple[EvaluateConfig, Results]) -> None:
     config, results = fresh
     page = render_page(results) + results.model_dump_json()
-    assert config.whisper not in page
-    assert config.ecapa not in page
+    places = (config.whisper, config.ecapa, config.input, config.output, config.codec_weights)
+    assert all(place and place not in page for place in places)
 
 
 def test_processes_that_stay_make_a_model_once_each(staying: RayActorMap) -> None:

@@ -125,6 +125,8 @@ def test_two_passes_make_the_guided_estimate():
         made = walk(guidance)
         expected = reference.walk(lambda x, t, g=guidance: 0.3 * x + 2.0 * g * X1, X1, steps)
         assert len(calls) == 3 * passes
+        method = SchroedingerBridge(guidance=guidance, condition_dropout=0.1)
+        assert method.passes == passes
         assert float(made[0, 0, 0]) == pytest.approx(expected, abs=1e-5)
 
 

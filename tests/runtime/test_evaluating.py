@@ -43,8 +43,11 @@ def test_a_checkpoint_becomes_a_page_and_is_not_evaluated_twice(
     ]
     assert results["codec"]["random_weights"]
     assert "random weights" in (output / "index.html").read_text()
-    # A page may be published, so it names no folder that its maker wrote to.
-    assert config.output not in (output / "index.html").read_text()
+    # A page may be published with its data, so they name no folder of their maker.
+    told = "".join((output / name).read_text() for name in ("index.html", "results.json"))
+    for place in (config.output, config.input, *config.model):
+        assert place not in told
+    assert Path(config.model[0]).name in told
 
     evaluating.run(config)
     assert "is complete" in capsys.readouterr().out

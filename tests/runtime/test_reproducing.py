@@ -1,24 +1,19 @@
-"""The reproduction from shards to its page, on seconds of tones; and the subsets of Table 2."""
+"""The reproduction from shards to its page, on seconds of tones."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from resyn.config.reproduce import PARTS, ReproduceConfig, reproduce_config
-from resyn.config.train import TrainConfig
-from resyn.data.sampler import take_share
-from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.evaluation.paper import load_paper
 from resyn.runtime.reproducing import Reproducer
-from resyn.training.data import TrainingData
-from tests.runtime.conftest import debug_config
+from resyn.runtime.reproduction_plan import best_mark
 from tests.tiny_shards import write_tiny_shards
 
 
@@ -37,6 +32,8 @@ def settings(spoken: Path, output: Path, **more: object) -> ReproduceConfig:
         "evaluate.input": str(spoken.parent / "audio"),
         "output": str(output),
         "steps": {"onestep": 2, "sb": 2, "c2f": 2},
+        "subset_steps": {"onestep": 4, "sb": 3, "c2f": 3},
+        "run.checkpoint_every": 2,
         "subset": "1/3",
         "evaluate.nfe": "1,7",
         "evaluate.metrics": "si_snr,estoi,log_mel,sharpness,latent_error,rtf",
@@ -95,6 +92,52 @@ def test_the_page_shows_all_four_with_the_papers_numbers_and_no_network(reproduc
     assert all((reproduced / "reproduction" / link).is_file() for link in links)
 
 
+def test_table_2_has_its_own_steps_and_scores_one_step_at_its_best(reproduced: Path):
+    made = json.loads((reproduced / "reproduction" / "reproduction.json").read_text())
+    assert [model["steps"] for model in made["models"]] == [2, 2, 2, 4, 3, 3]
+    scored = [model["scored"] for model in made["models"]]
+    best = best_mark(str(reproduced / "runs" / "onestep-subset"))
+    assert best is not None
+    step = int(best.checkpoint.removeprefix("step-"))
+    told = f"best checkpoint by latent error on training speech held out (step {step})"
+    assert scored == ["last checkpoint"] * 3 + [told] + ["last checkpoint"] * 2
+    results = json.loads((reproduced / "reproduction" / "subset" / "results.json").read_text())
+    state = reproduced / "runs" / "onestep-subset" / "checkpoints" / best.checkpoint / "state.json"
+    digests = {model["method"]: model["fingerprint"] for model in results["models"]}
+    assert digests["onestep"] == hashlib.sha256(state.read_bytes()).hexdigest()
+    page = (reproduced / "reproduction" / "index.html").read_text()
+    assert f"One-step regression, {told}" in page
+    assert "Table 2, One-step regression: 4 s in 2 segments in place of 960 h" in page
+    assert "4 steps in place of half a million" in page
+
+
+def test_what_was_not_checked_is_not_called_the_papers(reproduced: Path):
+    made = json.loads((reproduced / "reproduction" / "reproduction.json").read_text())
+    for told in (
+        "the evaluation set is the one given, not checked to be LibriSpeech test-clean",
+        "the training speech is that of the shards given, not checked to be LibriLight",
+        "scored on at most 2 of the utterances",
+    ):
+        assert told in made["differences"]
+        assert told in (reproduced / "reproduction" / "index.html").read_text()
+
+
+def test_fig_3_says_what_is_intrusive_and_why_a_metric_is_missing(reproduced: Path):
+    page = (reproduced / "reproduction" / "index.html").read_text()
+    figure = page[page.index('<section id="fig3">') :]
+    captions = re.findall("<figcaption>(.*?)</figcaption>", figure)
+    assert [caption.endswith("(intrusive)") for caption in captions] == [False, False, True]
+    assert captions[2].startswith("Sharpness")
+    for title in ("WER", "SIM"):
+        assert f"{title} has no value here: not computed here" in figure
+
+
+def test_the_demo_asks_for_fig_3s_metrics_and_fetches_nothing():
+    demo, paper = (reproduce_config({"scale": scale}).evaluate for scale in ("demo", "paper"))
+    assert {"wer", "sim", "visqol", "dnsmos_ovrl"} <= set(demo.metrics) < set(paper.metrics)
+    assert (demo.fetch, paper.fetch) == (False, True)
+
+
 def test_a_second_run_reuses_everything(
     reproduced: Path, spoken: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -133,11 +176,12 @@ def test_a_plan_needs_no_data_and_writes_nothing(
         f"runs/{m}{s}" for s in ("", "-subset") for m in ("onestep", "sb", "c2f")
     ]
     assert "train sb on 1/60 of the training speech" in plan
-    steps = {"demo": ["500"] * 3, "paper": ["1000000"] * 3}[scale]
-    assert re.findall(r"steps +(\d+)", plan) == steps * 2
+    steps = {"demo": ["500"] * 6, "paper": ["1000000"] * 3 + ["500000"] * 3}[scale]
+    assert re.findall(r"steps +(\d+)", plan) == steps
     if scale == "paper":
         assert "206.0M parameters" in plan
-        assert plan.count("222,222.2 h of speech seen") == 6
+        assert plan.count("222,222.2 h of speech seen") == 3
+        assert plan.count("111,111.1 h of speech seen") == 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,46 +205,3 @@ def test_a_wrong_call_ends_before_any_work(
     with pytest.raises(UserError, match=message):
         Reproducer(reproduce_config(values)).run()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_share_is_nested_near_its_size_and_never_empty():
-    frames = np.random.default_rng(0).integers(100, 3000, 400)
-    indices = list(range(0, 400, 2))
-    total = frames[indices].sum()
-    shares = [1e-9, 1 / 60, 0.2, 0.5, 0.9, 1.0]
-    taken = [take_share(indices, frames, share, seed=3) for share in shares]
-    assert len(taken[0]) == 1
-    assert taken[-1] == indices
-    for smaller, larger in pairwise(taken):
-        assert set(smaller) <= set(larger)
-    for share, part in zip(shares[1:], taken[1:], strict=True):
-        assert abs(frames[part].sum() - share * total) <= 1500
-    assert taken[1] == take_share(indices, frames, 1 / 60, seed=3)
-    assert taken[1] != take_share(indices, frames, 1 / 60, seed=4)
-
-
-def test_a_subset_trains_on_its_own_segments_and_is_judged_like_all(tiny_shards: Path, tmp_path):
-    reader = ShardReader(str(tiny_shards))
-    whole, part = (
-        TrainingData(debug_config(tiny_shards, tmp_path, subset=share), reader)
-        for share in (1, "2/5")
-    )
-    assert set(part.kept) < set(whole.kept)
-    assert len(part.kept) == 2
-    drawn = {part.kept[part.sampler.crop(example).segment] for example in range(100)}
-    assert drawn == set(part.kept)
-    assert part.held == whole.held
-    assert part.space is not None
-    assert whole.space is not None
-    assert (part.space.std == whole.space.std).all()
-
-
-def test_a_subset_is_another_recipe_and_all_is_the_one_there_was():
-    tree = {"name": "sb"}
-    plain, all_of_it, part = (
-        TrainConfig(method=tree, **more) for more in ({}, {"subset": 1}, {"subset": "1/60"})
-    )
-    assert part.subset == pytest.approx(1 / 60)
-    assert plain.recipe() == all_of_it.recipe() != part.recipe()
-    # A run begun before there were subsets has this fingerprint.
-    assert plain.recipe() == TrainConfig.parse(plain.model_dump(exclude={"subset"})).recipe()

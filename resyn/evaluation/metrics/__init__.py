@@ -14,6 +14,7 @@ from resyn.evaluation.metrics.pesq import PESQ
 from resyn.evaluation.metrics.sharpness import SHARPNESS
 from resyn.evaluation.metrics.si_snr import SI_SNR
 from resyn.evaluation.metrics.sim import SIM
+from resyn.evaluation.metrics.squim import SQUIM
 from resyn.evaluation.metrics.visqol import VISQOL
 from resyn.evaluation.metrics.weights import NoValueError, Weights, find_weights
 from resyn.evaluation.metrics.wer import WER
@@ -21,7 +22,7 @@ from resyn.evaluation.metrics.wer import WER
 #: Functions of a reference and an estimate, in the order of the table's columns.
 AUDIO_METRICS: dict[str, Metric] = {
     metric.name: metric
-    for metric in (SI_SNR, ESTOI, PESQ, VISQOL, WER, SIM, *DNSMOS, LOG_MEL, SHARPNESS)
+    for metric in (SI_SNR, ESTOI, PESQ, VISQOL, WER, SIM, *DNSMOS, *SQUIM, LOG_MEL, SHARPNESS)
 }
 #: Every column, those measured during synthesis included.
 METRIC_NAMES: tuple[str, ...] = (*AUDIO_METRICS, latent.NAME, rtf.NAME)

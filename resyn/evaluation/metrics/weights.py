@@ -59,9 +59,10 @@ class Weights:
 
 
 def find_weights(source: str, files: ModelFiles, download: bool = True) -> Weights:
-    """The model `source`, a folder or a hub name; `download` says whether the hub may be asked.
+    """The model `source`: a folder, a file in it, or a hub name.
 
-    Raises NoValueError with one phrase that says why there is none.
+    `download` says whether the hub may be asked. Raises NoValueError with one phrase that says why
+    there is none.
     """
     folder = _folder_of(source, files, download)
     found = sorted({path for pattern in files.patterns for path in folder.glob(pattern)})
@@ -104,11 +105,16 @@ def opened_once(load: Callable[..., Made]) -> Callable[..., Made]:
 
 
 def _folder_of(source: str, files: ModelFiles, download: bool) -> Path:
+    if not source:
+        raise NoValueError(f"its weights are not given ({files.setting})")
     if Path(source).is_dir():
         return Path(source)
+    if Path(source).is_file():
+        return Path(source).parent
     if not _HUB_NAME.fullmatch(source):
-        name = _name_of(source) or "nothing"
-        raise NoValueError(f"{files.setting} names {name}: no such folder, and no hub name")
+        raise NoValueError(
+            f"{files.setting} names {_name_of(source)}: no such folder, and no hub name"
+        )
     return Path(_from_hub(source, files, download))
 
 
