@@ -156,6 +156,7 @@ def test_resuming_on_other_shards_is_refused(tmp_path, trained):
         (["--method", "sbb"], "known: c2f"),
         (["--preset", "huge"], "known: debug"),
         (["--deepspeed-config", "README.md"], "README.md: is no JSON"),
+        (["--register", "m", "--tracking-uri", "off"], "--register m: models need a store"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(tiny_shards, tmp_path, arguments, word):
