@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from resyn.config.register import RegisterConfig
 from resyn.config.train import TrainConfig
-from resyn.errors import UserError
+from resyn.errors import RunError, UserError
 from resyn.evaluation.metrics import AUDIO_METRICS
 from resyn.methods import ResynthesisMethod
 from resyn.runtime import tracking_store
@@ -33,7 +33,8 @@ COSTS = ("loss", "error", "distance", "rtf")
 def promote(config: RegisterConfig, say: Callable[[str], None] = print) -> RegisteredVersion:
     """Register what `config` names, unless it is already, and move the alias if it may.
 
-    Raises UserError for a run, folder or metric that is not there.
+    Raises UserError for a run, folder or metric that is not there, RunError when the store does
+    not say who holds the alias.
     """
     uri = tracking_store.tracking_uri(config.tracking_uri)
     client = tracking_store.open_client(uri)
@@ -135,17 +136,33 @@ def _may_have_alias(
             f"--if-better {metric}: {version.uri} has no such metric; "
             f"known: {', '.join(sorted(_metrics(client, challenger))) or 'none'}"
         )
-    try:
-        holder = client.get_model_version_by_alias(config.name, config.alias)
-    except MlflowException:
+    holder = _holder(client, config.name, config.alias)
+    if holder is None or str(holder.version) == version.version:
         return True
     old = _metric(client, holder, metric)
-    if old is None or str(holder.version) == version.version:
+    if old is None:
+        say(f"version {holder.version} gives up {config.alias}: it has no {metric} to compare")
         return True
     better = new > old if higher_is_better(metric) else new < old
     if not better:
         say(f"version {holder.version} keeps {config.alias}: {metric} {old:.4g}, here {new:.4g}")
     return better
+
+
+def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that has the alias, None when no version has.
+
+    Raises RunError when the store does not say: an outage must not pass for a missing alias.
+    """
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+        return None if version is None else client.get_model_version(name, version)
+    except MlflowException as error:
+        cause = str(error).splitlines()[0]
+        raise RunError(
+            f"models:/{name}@{alias}: the store does not say which version that is ({cause}); "
+            "the alias stays where it is; run the same command again"
+        ) from error
 
 
 def _metric(client: MlflowClient, version: ModelVersion, metric: str) -> float | None:
