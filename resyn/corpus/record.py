@@ -48,6 +48,14 @@ def begin(root: Path, parameters: Parameters) -> CorpusSummary | None:
     return None
 
 
+def recorded(root: Path) -> tuple[dict[str, str | int | float], CorpusSummary] | None:
+    """Parameters and summary of the complete corpus in `root`; None where there is none."""
+    if not (root / _RECORD).exists():
+        return None
+    found = json.loads((root / _RECORD).read_text())
+    return found["parameters"], CorpusSummary(**found["summary"])
+
+
 def finish(root: Path, parameters: Parameters, summary: CorpusSummary) -> CorpusSummary:
     """Mark the corpus in `root` complete and return its summary."""
     record = {"parameters": {"version": _VERSION, **parameters}, "summary": asdict(summary)}
