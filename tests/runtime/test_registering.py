@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipelines.train import main
 from resyn.config.train import TrainConfig
+from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.presets import preset
 from resyn.runtime.promotion import check_registration
 from resyn.runtime.tracking_store import open_client
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def revision(name: str) -> str:
+    """The commit that `name` means in this checkout; empty where it is none."""
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", name.removesuffix("-dirty")]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,7 @@ def test_the_same_command_twice_makes_one_run_and_one_version(
     [version] = client.search_model_versions("name = 'resyn-sb'")
     [run] = client.search_runs([client.get_run(str(version.run_id)).info.experiment_id])
     assert version.run_id == run.info.run_id
+    reader = ShardReader(str(tiny_shards))
+    assert run.data.tags["resyn.shard_fingerprint"] == reader.fingerprint
+    assert run.data.tags["resyn.codec_sha256"] == reader.spec.weights_sha256
+    assert revision(run.data.tags.get("mlflow.source.git.commit", "")) == revision("HEAD")
