@@ -29,11 +29,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> None:
     """Parse, build the settings, train, register."""
     args = parser().parse_args(arguments)
+    from resyn.runtime.promotion import check_registration, register_result
     from resyn.runtime.ray_train import fit
     from resyn.training.plan import plan_training
     from resyn.training.settings import train_config
 
     config = train_config(args.preset, cli.settings_tree(args, "preset"))
+    check_registration(config)
     if args.dry_run:
         plan = plan_training(config)
         print(config.to_yaml(), plan.describe(), sep="\n")
@@ -42,17 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"checkpoint  {result.checkpoint}")
     if result.best:
         print(f"best        {result.best}")
-    if config.tracking.register_as:
-        from resyn.runtime.registry import register_model
-
-        best = config.tracking.register_checkpoint == "best"
-        version = register_model(
-            (result.best if best else None) or result.checkpoint,
-            config.tracking.register_as,
-            tracking_uri=config.tracking.uri,
-            run_id=result.run_id,
-        )
-        print(f"registered  {version.uri}")
+    register_result(config, result)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from resyn.errors import RunError, UserError
 
-#: Set before any heavy import: no usage reports, and DeepSpeed's choice of device made explicit.
+#: Set before any heavy import: no usage reports of Ray, no tokenizer threads, which forks upset.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "TOKENIZERS_PARALLELISM": "false"}
 
 

@@ -12,9 +12,9 @@ class DemoConfig(Settings):
 
     output: str = "demo-out"
     """Local folder that everything lies under."""
-    minutes: float = Field(default=30.0, gt=0)
+    minutes: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """Synthetic training speech."""
-    eval_utterances: int = Field(default=48, ge=1)
+    eval_utterances: int = Field(default=48, ge=1, le=2000)
     """Evaluation utterances by held-out voices, of which `scored_utterances` are scored."""
     scored_utterances: int = Field(default=16, ge=1)
     methods: tuple[str, ...] = ("onestep", "sb", "c2f")

@@ -22,7 +22,7 @@ class RegisterConfig(Settings):
     alias: str | None = None
     """Alias to point at the version, such as `champion`."""
     if_better: str | None = None
-    """Metric that must beat the version that holds the alias now."""
+    """Metric in which it must beat the holder of the alias; a holder without it gives way."""
     tracking_uri: str | None = None
 
     @model_validator(mode="after")

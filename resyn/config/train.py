@@ -129,6 +129,8 @@ class RunSettings(Settings):
     codec_weights: str | None = None
     """Weights of the shards' codec, for that ESTOI; None: the codec's own."""
     log_every: int = Field(default=20, ge=1)
+    stop_at_step: int | None = Field(default=None, ge=1)
+    """Step after which this call ends, with a checkpoint; the schedule stays that of `steps`."""
     max_failures: int = Field(default=8, ge=0)
     """Lost or failed workers before the run is given up; machines taken away by notice or by
     the cloud do not count."""
@@ -201,3 +203,8 @@ class TrainConfig(Settings):
     def typed_method(self) -> Method:
         """The method, with its type."""
         return self.method
+
+    @property
+    def last_step(self) -> int:
+        """Where a call ends: at `steps`, or earlier at `run.stop_at_step`."""
+        return min(self.steps, self.run.stop_at_step or self.steps)

@@ -3,7 +3,7 @@
 For the demo, the tests and small codecs; it needs the extra `demo` (espeak-ng).
 """
 
-from resyn.corpus.record import CorpusSummary
+from resyn.corpus.record import CorpusSummary, recorded
 from resyn.corpus.tree import write_librilight, write_librispeech
 from resyn.corpus.voices import VOICES, Voice, voices
 
@@ -11,6 +11,7 @@ __all__ = [
     "VOICES",
     "CorpusSummary",
     "Voice",
+    "recorded",
     "voices",
     "write_librilight",
     "write_librispeech",

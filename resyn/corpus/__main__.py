@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from resyn.errors import UserError
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for a failed run, 2 for a wrong call."""
@@ -15,10 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_plan(args)
         else:
             _write(args)
-    except ValueError as error:
+    except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (ImportError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

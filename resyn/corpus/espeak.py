@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resyn.errors import UserError
+
 ESPEAK_RATE = 22050
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -45,7 +47,7 @@ def synthesize(
     several threads take turns.
 
     Raises:
-        ImportError: the extra `demo` is not installed.
+        UserError: the extra `demo` is not installed.
         ValueError: espeak-ng has no such voice.
         RuntimeError: espeak-ng could not start or speak.
     """
@@ -110,7 +112,7 @@ def _locate() -> tuple[str, str]:
     try:
         import espeakng_loader
     except ImportError as error:
-        raise ImportError(
+        raise UserError(
             "the synthetic corpus needs espeak-ng: pip install 'resyn[demo]'"
         ) from error
     return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())

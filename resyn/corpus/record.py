@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from resyn.errors import UserError
+
 Parameters = Mapping[str, str | int | float]
 
 _RECORD = "corpus.json"
@@ -28,22 +30,30 @@ def begin(root: Path, parameters: Parameters) -> CorpusSummary | None:
     """Claim `root` for a corpus with these parameters; its summary if it is already complete.
 
     Raises:
-        ValueError: `root` holds a corpus with other parameters, or something else.
+        UserError: `root` holds a corpus with other parameters, or something else.
     """
     claimed = {"version": _VERSION, **parameters}
     for name in (_RECORD, _UNFINISHED):
         if (root / name).exists():
             found = json.loads((root / name).read_text())
             if found["parameters"] != claimed:
-                raise ValueError(
+                raise UserError(
                     f"{root} holds a corpus made with {_words(found['parameters'])}, not with "
                     f"{_words(claimed)}; delete that folder or write to another one"
                 )
             return CorpusSummary(**found["summary"]) if name == _RECORD else None
     if root.exists() and any(root.iterdir()):
-        raise ValueError(f"{root} is not empty and holds no corpus; write to another folder")
+        raise UserError(f"{root} is not empty and holds no corpus; write to another folder")
     write_atomically(root / _UNFINISHED, _encode({"parameters": claimed}))
     return None
+
+
+def recorded(root: Path) -> tuple[dict[str, str | int | float], CorpusSummary] | None:
+    """Parameters and summary of the complete corpus in `root`; None where there is none."""
+    if not (root / _RECORD).exists():
+        return None
+    found = json.loads((root / _RECORD).read_text())
+    return found["parameters"], CorpusSummary(**found["summary"])
 
 
 def finish(root: Path, parameters: Parameters, summary: CorpusSummary) -> CorpusSummary:

@@ -48,8 +48,8 @@ def write_librilight(
     Files are 20 to 60 s of 16 kHz mono 16-bit FLAC: one train voice reading a few sentences.
 
     Raises:
-        ValueError: a bad argument, or `root` holds something else.
-        ImportError: the extra `demo` is not installed.
+        ValueError: a bad argument.
+        UserError: `root` holds something else, or the extra `demo` is not installed.
     """
     if not 0 < minutes < math.inf:
         raise ValueError(f"minutes must be above 0 and finite, not {minutes}")
@@ -91,8 +91,8 @@ def write_librispeech(
     chapter has a `speaker-chapter.trans.txt`. Voices and sentences are none of LibriLight's.
 
     Raises:
-        ValueError: a bad argument, or `root` holds something else.
-        ImportError: the extra `demo` is not installed.
+        ValueError: a bad argument.
+        UserError: `root` holds something else, or the extra `demo` is not installed.
     """
     if not 1 <= utterances <= _MOST_UTTERANCES:
         raise ValueError(f"utterances must be 1 to {_MOST_UTTERANCES}, not {utterances}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from resyn.config.train import TrainConfig
 from resyn.corpus import write_librilight, write_librispeech
 from resyn.data.shards import ShardReader
 from resyn.runtime import encoding, evaluating
+from resyn.runtime.demo_plan import describe_stages
 from resyn.runtime.promotion import promote
 from resyn.runtime.ray_train import fit
 from resyn.runtime.resynthesizing import resynthesize_all
@@ -62,16 +65,19 @@ class Demo:
             minutes = summary.seconds / 60
             print(f"{name}: {summary.files} files, {minutes:.1f} min, {summary.speakers} voices")
 
-    def encode(self) -> None:
+    def encode_config(self) -> EncodeConfig:
         """Training speech to token shards."""
-        config = EncodeConfig(
+        return EncodeConfig(
             input=str(self.corpus / "librilight"),
             output=self.shards,
             codec=self.config.codec,
             columns=("codes", "z"),
             unit_minutes=3.0,
         )
-        encoding.run(config, full_audit=False)
+
+    def encode(self) -> None:
+        """Encode what is not encoded yet."""
+        encoding.run(self.encode_config(), full_audit=False)
 
     def train_config(self, method: str) -> TrainConfig:
         """The preset's settings with the demo's places."""
@@ -138,7 +144,8 @@ class Demo:
 
     def describe(self) -> str:
         """The plan for `--dry-run`."""
-        return "\n".join([f"output  {self.root}", *list_stages(self.stages())])
+        lines = zip(list_stages(self.stages()), describe_stages(self), strict=True)
+        return "\n".join([f"output  {self.root}", *(f"{title}: {what}" for title, what in lines)])
 
     def _close(self) -> None:
         table = (self.root / "table.md").read_text()
@@ -148,12 +155,15 @@ class Demo:
 
 
 def load_line(store: str) -> str:
-    """One shell line that makes a waveform of random coarse codes with the champion."""
+    """One shell line that makes a waveform of random coarse codes with the champion.
+
+    It names this process's interpreter, so no environment has to be activated.
+    """
     python = (
         "import mlflow, numpy; "
-        f"mlflow.set_tracking_uri('{store}'); "
-        f"model = mlflow.pyfunc.load_model('{CHAMPION}'); "
+        f'mlflow.set_tracking_uri("{store}"); '
+        f'model = mlflow.pyfunc.load_model("{CHAMPION}"); '
         "codes = numpy.random.randint(0, 1024, (1, 150)); "
-        "print(model.predict(codes, params={'nfe': 4, 'seed': 0}).shape)"
+        'print(model.predict(codes, params={"nfe": 4, "seed": 0}).shape)'
     )
-    return f'python -c "{python}"'
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(python)}"

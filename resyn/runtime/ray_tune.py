@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import ray
+import yaml
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
@@ -18,13 +19,18 @@ from resyn.config.train import TrainConfig
 from resyn.errors import RunError
 from resyn.runtime.ray_cluster import ensure_ray
 from resyn.runtime.ray_train import fit
-from resyn.runtime.sweep import BEST, RECORD, TRIALS, Sweep, Trial, trial_config
+from resyn.runtime.sweep import BEST, RECORD, TRIALS, Sweep, Trial, short, trial_config
 from resyn.runtime.tracking import Tracker, prepare_store, source_tags
 
 Say = Callable[[str], None]
 
-#: No banner, no tables, no CSV and TensorBoard files in a folder that is thrown away.
-QUIET_TUNE = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+#: No banner, no tables, no CSV and TensorBoard files in a folder that is thrown away; and Ctrl-C
+#: ends a sweep, where Tune would return trials without scores.
+TUNE_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
 
 
 def run_sweep(sweep: Sweep, say: Say = print) -> list[Trial]:
@@ -38,23 +44,31 @@ def run_sweep(sweep: Sweep, say: Say = print) -> list[Trial]:
         return [Trial(**tree) for tree in folder.read_json(TRIALS)]
     tracker = _start_tracker(sweep, record.get("run_id"))
     mark = {"identity": sweep.identity, "run_id": tracker.run_id}
-    folder.write_json(RECORD, {**mark, "complete": False})
-    trials = sorted(_run_trials(sweep, tracker.run_id, say), key=_order)
-    best = trials[0]
-    if best.score is None:
-        tracker.finish("FAILED")
-        raise RunError(f"{folder.uri}: no trial came to its end; the first says: {best.error}")
-    folder.write_json(TRIALS, [asdict(trial) for trial in trials])
-    folder.write_bytes(BEST, best_config(sweep, best).to_yaml().encode())
-    folder.write_json(RECORD, {**mark, "complete": not any(trial.error for trial in trials)})
+    try:
+        folder.write_json(RECORD, {**mark, "complete": False})
+        trials = sorted(_run_trials(sweep, tracker.run_id, say), key=_order)
+        best = trials[0]
+        if best.score is None:
+            raise RunError(f"{folder.uri}: no trial came to its end; the first says: {best.error}")
+        folder.write_json(TRIALS, [asdict(trial) for trial in trials])
+        folder.write_bytes(BEST, best_settings(sweep, best).encode())
+        folder.write_json(RECORD, {**mark, "complete": not any(trial.error for trial in trials)})
+    except BaseException as error:
+        tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
     tracker.metrics({f"best_{sweep.metric}": best.score}, len(trials))
     tracker.finish()
     return trials
 
 
-def best_config(sweep: Sweep, best: Trial) -> TrainConfig:
-    """A whole training configuration at the best point, with an output of its own."""
-    return sweep.train.override({**best.varied, "output": sweep.folder.at("best").uri})
+def best_settings(sweep: Sweep, best: Trial) -> str:
+    """YAML for `train.py --config`: the recipe at the best point, with an output of its own.
+
+    How a trial was run (`run`) and recorded (`tracking`) is left out: it was for a small run.
+    """
+    config = sweep.train.override({**best.varied, "output": sweep.folder.at("best").uri})
+    tree = config.model_dump(mode="json", exclude={"run", "tracking"})
+    return yaml.safe_dump(tree, sort_keys=False)
 
 
 def _start_tracker(sweep: Sweep, run_id: str | None) -> Tracker:
@@ -75,7 +89,7 @@ def _start_tracker(sweep: Sweep, run_id: str | None) -> Tracker:
 
 
 def _run_trials(sweep: Sweep, run_id: str | None, say: Say) -> list[Trial]:
-    os.environ.update(QUIET_TUNE)
+    os.environ.update(TUNE_SETTINGS)
     ensure_ray()
     settings = sweep.settings
     trainable = partial(
@@ -89,22 +103,23 @@ def _run_trials(sweep: Sweep, run_id: str | None, say: Say) -> list[Trial]:
         max_concurrent=settings.max_concurrent or 0,
         random_state=settings.seed,
     )
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, dict[str, float](_resources(sweep.train))),
-        param_space=dict(sweep.space),
-        # A trial sets every seed itself, and a fresh worker would import torch again.
-        tune_config=tune.TuneConfig(
-            num_samples=settings.num_samples, search_alg=drawing, reuse_actors=True
-        ),
-        # Tune keeps a record of its own; what matters lies in the trials' checkpoints.
-        run_config=tune.RunConfig(
-            name="sweep",
-            storage_path=tempfile.mkdtemp(prefix="resyn-tune-"),
-            verbose=0,
-            callbacks=[_Progress(settings.num_samples, say)],
-        ),
-    )
-    return [_trial(result) for result in tuner.fit()]
+    with tempfile.TemporaryDirectory(prefix="resyn-tune-", ignore_cleanup_errors=True) as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, dict[str, float](_resources(sweep.train))),
+            param_space=dict(sweep.space),
+            # A trial sets every seed itself, and a fresh worker would import torch again.
+            tune_config=tune.TuneConfig(
+                num_samples=settings.num_samples, search_alg=drawing, reuse_actors=True
+            ),
+            # Tune keeps a record of its own; what matters lies in the trials' checkpoints.
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[_Progress(settings.num_samples, say)],
+            ),
+        )
+        return [_trial(result) for result in tuner.fit()]
 
 
 def _train_trial(
@@ -166,5 +181,5 @@ class _Progress(tune.Callback):
 
     def _line(self, trial: Any, outcome: str) -> None:
         self.ended += 1
-        point = "  ".join(f"{key} {value:.4g}" for key, value in trial.config.items())
+        point = "  ".join(f"{key} {short(value)}" for key, value in trial.config.items())
         self.say(f"trial {self.ended}/{self.total}  {point}  {outcome}")

@@ -97,8 +97,8 @@ class Sweep:
         """The trials as lines, in their order."""
         rows = [[*self.space, self.metric]]
         for trial in trials:
-            shown = trial.error or _short(trial.score)
-            rows.append([*(_short(trial.varied[key]) for key in self.space), shown])
+            shown = trial.error or short(trial.score)
+            rows.append([*(short(trial.varied[key]) for key in self.space), shown])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = (zip(row, widths, strict=True) for row in rows)
         return "\n".join("  ".join(c.ljust(w) for c, w in line).rstrip() for line in lines)
@@ -153,5 +153,6 @@ def _compare(there: Mapping[str, Any], here: Mapping[str, Any], output: str) -> 
         raise UserError(f"--output {output}: holds another sweep ({shown}); name another folder")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A setting or a score in a few characters."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

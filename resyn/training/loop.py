@@ -87,7 +87,7 @@ class TrainingRun:
         """Train to the last step. Raises RunError when loss or weights are no longer finite."""
         run = self.config.run
         validate_every = run.validate_every or run.checkpoint_every
-        steps = range(self.step, self.config.steps)
+        steps = range(self.step, self.config.last_step)
         clock, since = time.perf_counter(), self.step
         batches = load_ahead(self.ready_batches, steps, run.load_ahead, run.load_ahead)
         for micro_batches in self.stepping.parts.watch(batches):
@@ -116,7 +116,7 @@ class TrainingRun:
         return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id, best)
 
     def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.config.steps
+        return self.step % every == 0 or self.step == self.config.last_step
 
     def ready_batches(self, step: int) -> list[Ready]:
         """This rank's micro-batches of `step`, on or on the way to the device."""
@@ -149,7 +149,7 @@ class TrainingRun:
 
     def _progress(self, measured: Mapping[str, float], steps: int, elapsed: float) -> Progress:
         rates = self.cost.rates(steps, elapsed) | memory_figures(self.stepping.meter)
-        remaining = (self.config.steps - self.step) * elapsed / max(steps, 1)
+        remaining = (self.config.last_step - self.step) * elapsed / max(steps, 1)
         return Progress(self.step, self.config.steps, dict(measured), rates, remaining)
 
     def _validate(self) -> dict[str, float]:

@@ -8,11 +8,15 @@ import soundfile
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio as si_snr
 
+from resyn.audio.io import read_audio
 from resyn.codec import load_codec
 from resyn.codec.demo import FrameCodec, export_demo, load_demo, spec_of
 from resyn.codec.frame_network import FrameCodecNetwork, FrameCodecShape
 from resyn.codec.quantizer import ResidualQuantizer, nearest
+from resyn.corpus import write_librispeech
 from resyn.errors import UserError
+from resyn.evaluation.metrics.base import Pair
+from resyn.evaluation.metrics.estoi import estoi
 
 SMALL = FrameCodecShape(
     encoder_width=16, encoder_depth=2, decoder_width=16, decoder_depth=2, codebook_size=32
@@ -125,13 +129,14 @@ def test_unknown_names_are_refused():
 
 
 def test_committed_codec_gains_with_every_level_on_held_out_voices(tmp_path):
-    """SI-SNR x1 < x1:2 < x1:4 < x1:8 < z, the property that the project's story rests on."""
-    from resyn.audio.io import read_audio
-    from resyn.corpus import write_librispeech
-
-    write_librispeech(tmp_path / "speech", utterances=8, seed=5)
+    """SI-SNR x1 < x1:2 < x1:4 < x1:8 < z, the property that the project's story rests on; and the
+    ESTOI promised of the demo codec, on all 48 evaluation utterances of seed 0 (8 voices).
+    Measured: 0.492 / 0.868 / 0.910 for x1 / x1:8 / z.
+    """
+    write_librispeech(tmp_path / "speech", utterances=48)
     codec = load_codec("demo_24khz")
-    scores: dict[str, list[float]] = {}
+    ratios: dict[str, list[float]] = {}
+    intelligible: dict[str, list[float]] = {}
     for file in sorted((tmp_path / "speech").rglob("*.flac")):
         assert soundfile.info(file).samplerate == 16_000
         samples = read_audio(str(file), 24_000).samples
@@ -139,8 +144,14 @@ def test_committed_codec_gains_with_every_level_on_held_out_voices(tmp_path):
         frames = codec.encode(audio)
         latents = {f"x1:{k}": codec.dequantize(frames.codes[:, :k]) for k in (1, 2, 4, 8)}
         for name, latent in {**latents, "z": frames.z}.items():
-            score = float(si_snr(codec.decode(latent)[0, 0], audio[0, 0]))
-            scores.setdefault(name, []).append(score)
-    means = [float(np.mean(values)) for values in scores.values()]
+            decoded = codec.decode(latent)[0, 0]
+            ratios.setdefault(name, []).append(float(si_snr(decoded, audio[0, 0])))
+            if name in ("x1:1", "x1:8", "z"):
+                pair = Pair(audio[0, 0].numpy(), decoded.numpy(), 24_000)
+                intelligible.setdefault(name, []).append(estoi(pair))
+    means = [float(np.mean(values)) for values in ratios.values()]
     assert means == sorted(means)
     assert len(set(means)) == 5
+    assert np.mean(intelligible["x1:1"]) <= 0.70
+    assert np.mean(intelligible["x1:8"]) >= 0.86
+    assert np.mean(intelligible["z"]) >= 0.90

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from resyn.corpus.espeak import ESPEAK_RATE, synthesize
+from resyn.errors import UserError
 
 _PLAIN = {"pitch": 50, "pitch_range": 50, "rate": 170}
 _TEXT = "The river was quiet that evening."
@@ -46,5 +47,5 @@ def test_an_unknown_voice_is_named() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(ImportError, match=r"pip install 'resyn\[demo\]'"):
+    with pytest.raises(UserError, match=r"pip install 'resyn\[demo\]'"):
         synthesize(_TEXT, espeak_voice="en", **_PLAIN)

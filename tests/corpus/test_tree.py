@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from resyn.corpus import CorpusSummary, voices, write_librilight, write_librispeech
+from resyn.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -131,17 +132,17 @@ def test_a_complete_corpus_is_not_touched(light: tuple[Path, CorpusSummary]) -> 
 def test_other_parameters_over_the_same_root_are_refused(
     light: tuple[Path, CorpusSummary], speech: tuple[Path, CorpusSummary]
 ) -> None:
-    with pytest.raises(ValueError, match=rf"{re.escape(str(light[0]))}.*delete that folder"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(light[0]))}.*delete that folder"):
         write_librilight(light[0], minutes=2, seed=4)
-    with pytest.raises(ValueError, match="split=medium"):
+    with pytest.raises(UserError, match="split=medium"):
         write_librilight(light[0], minutes=2, seed=3, split="medium")
-    with pytest.raises(ValueError, match="utterances=17"):
+    with pytest.raises(UserError, match="utterances=17"):
         write_librispeech(speech[0], utterances=17, seed=3)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious.flac").write_bytes(b"recordings")
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(UserError, match="is not empty"):
         write_librilight(tmp_path, minutes=1)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.flac"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +11,11 @@ import numpy as np
 import pytest
 
 from resyn.codec import CodecSpec
-from resyn.config.register import RegisterConfig
 from resyn.errors import UserError
 from resyn.methods import ResynthesisMethod, parse_method
 from resyn.resynthesis import Resynthesizer
 from resyn.runtime.models import resolve_model
-from resyn.runtime.promotion import higher_is_better, promote
-from resyn.runtime.registry import model_signature, register_model, set_alias
+from resyn.runtime.registry import model_signature, register_model
 from resyn.runtime.tracking import Tracker
 from resyn.runtime.tracking_store import open_client
 from resyn.training.model_card import model_card
@@ -148,63 +145,6 @@ def test_a_wrong_name_says_what_there_is(
     assert "\n" not in str(caught.value)
 
 
-def test_promotion_is_idempotent_and_compares(
-    trained: Path, store_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    config = RegisterConfig(
-        name="resyn-sb", model=str(trained), alias="champion", tracking_uri=store_uri
-    )
-    first = promote(config)
-    assert promote(config) == first
-    better = _copy_with_metric(trained, tmp_path / "better", estoi=0.7, loss=0.1)
-    worse = _copy_with_metric(trained, tmp_path / "worse", estoi=0.5, loss=0.2)
-    champion = config.model_copy(update={"if_better": "estoi"})
-    second = promote(champion.model_copy(update={"model": str(better)}))
-    third = promote(champion.model_copy(update={"model": str(worse)}))
-    client = open_client(store_uri)
-    holder = client.get_model_version_by_alias("resyn-sb", "champion")
-    assert (first.version, second.version, third.version) == ("1", "2", "3")
-    assert str(holder.version) == second.version
-    assert "keeps champion" in capsys.readouterr().out
-    set_alias("resyn-sb", "champion", "3", store_uri)
-    assert str(client.get_model_version_by_alias("resyn-sb", "champion").version) == "3"
-
-
-def test_promotion_by_an_unknown_metric_names_the_known(trained: Path, store_uri: str):
-    config = RegisterConfig(
-        name="resyn-sb",
-        model=str(trained),
-        alias="champion",
-        if_better="beauty",
-        tracking_uri=store_uri,
-    )
-    with pytest.raises(UserError, match=r"beauty.*loss"):
-        promote(config)
-
-
-@pytest.mark.parametrize("values", [{}, {"run": "a", "model": "b"}, {"run": "a", "if_better": "x"}])
-def test_a_wrong_call_is_refused(values: dict[str, str]):
-    with pytest.raises(UserError):
-        RegisterConfig.parse({"name": "resyn-sb", **values})
-
-
-def test_directions_of_metrics():
-    assert higher_is_better("estoi")
-    assert not higher_is_better("validation_loss")
-    assert not higher_is_better("log_mel")
-
-
 def test_a_folder_that_is_no_checkpoint_has_no_card(tmp_path: Path):
     with pytest.raises(UserError, match=str(tmp_path)):
         model_card(str(tmp_path))
-
-
-def _copy_with_metric(run: Path, target: Path, **metrics: float) -> Path:
-    """A run with other metrics, and weights that pass for others."""
-    shutil.copytree(run, target)
-    file = sorted((target / "checkpoints").iterdir())[-1] / "state.json"
-    state = json.loads(file.read_text())
-    state["metrics"] = metrics
-    state["sha256"]["model.safetensors"] = target.name
-    file.write_text(json.dumps(state))
-    return target

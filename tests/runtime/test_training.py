@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.train import main
 from resyn.errors import RunError, UserError
 from resyn.presets import preset
 from resyn.runtime.ray_train import train_in_process
@@ -62,6 +63,18 @@ def test_a_run_cut_short_and_resumed_equals_an_uninterrupted_one(tiny_shards, tm
     assert straight[0].metrics == resumed[0].metrics
     for kind in ("weights", "ema", "moments"):
         assert same(getattr(straight[1], kind), getattr(resumed[1], kind), atol=0)
+
+
+def test_a_run_told_to_stop_at_a_step_keeps_its_schedule(tiny_shards, tmp_path, whole):
+    values = {"optim.ema_decay": 0, "run.checkpoint_every": 100}
+    for _ in range(2):
+        stopped, checkpoint, _ = train(tiny_shards, tmp_path, **values, **{"run.stop_at_step": 4})
+        assert stopped.step == checkpoint.step == 4
+        assert stopped.checkpoint.endswith("4")
+    resumed = train(tiny_shards, tmp_path, **values)
+    assert resumed[0].metrics == whole[0].metrics
+    assert same(resumed[1].weights, whole[1].weights, atol=0)
+    assert same(resumed[1].moments, whole[1].moments, atol=0)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
@@ -156,6 +169,7 @@ def test_resuming_on_other_shards_is_refused(tmp_path, trained):
         (["--method", "sbb"], "known: c2f"),
         (["--preset", "huge"], "known: debug"),
         (["--deepspeed-config", "README.md"], "README.md: is no JSON"),
+        (["--register", "m", "--tracking-uri", "off"], "--register m: models need a store"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(tiny_shards, tmp_path, arguments, word):
@@ -169,11 +183,14 @@ def test_the_command_says_what_is_wrong_in_one_line(tiny_shards, tmp_path, argum
     assert not (tmp_path / "out").exists()
 
 
-def test_dry_run_counts_the_paper_size(tiny_shards, tmp_path):
-    command = [sys.executable, "pipelines/train.py", "--method", "sb", "--dry-run"]
-    command += ["--shards", str(tiny_shards), "--output", str(tmp_path / "out")]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "206.1M parameters" in printed
+@pytest.mark.parametrize(
+    ("method", "millions"), [("c2f", "213.2M"), ("onestep", "206.0M"), ("sb", "206.1M")]
+)
+def test_dry_run_counts_the_paper_size(tiny_shards, tmp_path, capsys, method, millions):
+    call = ["--method", method, "--dry-run", "--shards", str(tiny_shards)]
+    main([*call, "--output", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert f"{millions} parameters" in printed
     assert "800 s" in printed
     assert not (tmp_path / "out").exists()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from ray import tune
 from ray.tune import choice, loguniform
 from ray.tune.search.sample import Domain
 
@@ -23,7 +25,11 @@ from resyn.runtime.sweep import Space, Sweep, Trial, plan_sweep, trial_config, w
 from resyn.training.settings import train_config
 from tests.runtime.conftest import debug_config
 
-SPACE: Space = {"optim.lr": loguniform(1e-4, 1e-2), "method.beta_max": choice([0.1, 0.3, 1.0])}
+SPACE: Space = {
+    "optim.lr": loguniform(1e-4, 1e-2),
+    "method.beta_max": choice([0.1, 0.3, 1.0]),
+    "method.mode": choice(["i2sb", "true_peak"]),
+}
 TWO = SweepSettings(num_samples=2, max_concurrent=1)
 
 
@@ -64,12 +70,15 @@ def test_a_sweep_from_plan_to_best_config(
 ):
     sweep = small_sweep(tiny_shards, tmp_path / "sweep", store_uri)
     lines: list[str] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     trials = run_sweep(sweep, lines.append)
+    assert not list(tmp_path.glob("resyn-tune-*"))
 
     assert [trial.error for trial in trials] == [None, None]
     assert trials[0].score == min(t.score for t in trials if t.score is not None)
     assert sweep.start in [trial.varied for trial in trials]
     assert len(lines) == 2
+    assert any(f"method.mode {trials[0].varied['method.mode']}" in line for line in lines)
     assert sweep.table(trials).splitlines()[0].split() == [*SPACE, sweep.metric]
 
     client = MlflowClient(tracking_uri=store_uri)
@@ -79,7 +88,9 @@ def test_a_sweep_from_plan_to_best_config(
         str(trial.varied["method.beta_max"]) for trial in trials
     }
 
-    best = train_config("base_210m", flatten(load_yaml(str(tmp_path / "sweep" / "best.yaml"))))
+    written = load_yaml(str(tmp_path / "sweep" / "best.yaml"))
+    assert not written.keys() & {"run", "tracking"}
+    best = train_config("base_210m", flatten(written))
     assert {key: flatten(best.model_dump(mode="json"))[key] for key in SPACE} == trials[0].varied
     assert best.steps == 2
     assert best.tracking.parent_run_id is None
@@ -139,3 +150,29 @@ def test_a_sweep_without_a_finished_trial_fails_and_stays_open(
         run_sweep(sweep, print)
     assert not json.loads((tmp_path / "sweep.json").read_text())["complete"]
     assert not (tmp_path / "best.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(KeyboardInterrupt(), "KILLED"), (RuntimeError("Tune is broken"), "FAILED")]
+)
+def test_a_sweep_that_is_cut_short_closes_its_run_and_leaves_no_scratch(
+    ray_cluster: None,
+    tiny_shards: Path,
+    store_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: BaseException,
+    status: str,
+):
+    def fit(tuner: tune.Tuner) -> None:
+        assert list(tmp_path.glob("resyn-tune-*"))
+        raise end
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tune.Tuner, "fit", fit)
+    sweep = small_sweep(tiny_shards, tmp_path / "sweep", store_uri)
+    with pytest.raises(type(end)):
+        run_sweep(sweep, print)
+    client = MlflowClient(tracking_uri=store_uri)
+    assert client.get_run(sweep.record["run_id"]).info.status == status
+    assert not list(tmp_path.glob("resyn-tune-*"))

@@ -10,12 +10,14 @@ python -m resyn.corpus --output "$out/corpus" --minutes 60 --eval-utterances 48 
 python pipelines/encode.py --input "$out/corpus/librilight" --output "$out/shards" \
     --codec waveform_24khz --columns audio --segment-seconds 10
 
-# Step 2250 of 6000, then extended to 9000 and stopped (Ctrl-C) once step 4750 was committed.
-train --output "$out/first" --steps 9000 --set optim.lr=2e-3 \
-    --set method.speed=0 --set method.tilt=0
+# To step 2250 of 6000, then extended to 9000 and stopped at step 4750.
+first() { train --output "$out/first" --set optim.lr=2e-3 --set method.speed=0 \
+    --set method.tilt=0 "$@"; }
+first --steps 6000 --set run.stop_at_step=2250
+first --steps 9000 --set run.stop_at_step=4750
 
-# Stopped (Ctrl-C) once step 1250 of 6000 was committed.
-train --output "$out/second" --steps 6000 --set init_from="$out/first"
+train --output "$out/second" --steps 6000 --set run.stop_at_step=1250 \
+    --set init_from="$out/first"
 
 train --output "$out/third" --steps 3500 --set init_from="$out/second" \
     --set method.mel_weight=2 --set method.complex_weight=1.5 \
