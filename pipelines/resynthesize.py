@@ -24,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", metavar="N", help="utterances made together; default 1")
     made.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
     made.add_argument("--weights", help="ema or raw")
+    devices = "auto (cuda where this machine has a GPU), cpu or cuda"
+    made.add_argument("--device", metavar="DEVICE", help=devices)
+    made.add_argument("--precision", metavar="P", help="of the network: fp32 or bf16")
     made.add_argument("--tracking-uri", metavar="URI", help="MLflow; default sqlite:///mlflow.db")
     made.add_argument("--threads", help="CPU threads")
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,19 +12,24 @@ from torch import Tensor, nn
 
 from resyn.audio.resample import resample
 from resyn.codec import Codec, CodecSpec, load_codec
+from resyn.codec.base import Precision
 from resyn.codec.codes import check_codes, item_lengths, read_codes
 from resyn.errors import UserError
 from resyn.methods import ResynthesisMethod, change_sampling, parse_method
+from resyn.models.precision import in_bfloat16
 from resyn.models.shape import TransformerShape
 from resyn.randomness import FrameRandom, PaddedRandom, SampleRandom
 from resyn.sampling.chunks import Chunking, decode_stream, stitch
 from resyn.storage import open_storage
-from resyn.training.checkpoint import Checkpoint, latest_folder, load_checkpoint
+from resyn.training.checkpoint import latest_folder, load_checkpoint
 from resyn.types import Audio, Condition, LatentSpace
 
 
 class Resynthesizer:
     """A trained method with its network, its latent space and the codec that decodes.
+
+    `precision` is that of the network alone: with "bf16" its matrix products are bfloat16 and what
+    it returns is float32, as all else is. Raises UserError for another word.
 
     >>> model = Resynthesizer.from_checkpoint("runs/sb")
     >>> audio = model.resynthesize(codes, nfe=4, seed=0)
@@ -37,7 +42,10 @@ class Resynthesizer:
         space: LatentSpace,
         codec: Codec,
         device: str = "cpu",
+        precision: Precision = "fp32",
     ) -> None:
+        if precision not in get_args(Precision):
+            raise UserError(f"precision: must be 'fp32' or 'bf16', got {precision!r}")
         wanted = (codec.spec.num_codebooks, codec.spec.codebook_size, codec.spec.dim)
         if tuple(space.codebooks.shape) != wanted:
             raise UserError(
@@ -49,6 +57,7 @@ class Resynthesizer:
         self.space = space.to(device)
         self.codec = codec
         self.device = torch.device(device)
+        self.precision: Precision = precision
 
     @classmethod
     def from_checkpoint(
@@ -58,6 +67,7 @@ class Resynthesizer:
         codec: Codec | None = None,
         codec_weights: str | None = None,
         device: str = "cpu",
+        precision: Precision = "fp32",
         weights: str = "ema",
         sampling: Mapping[str, Any] | None = None,
     ) -> Resynthesizer:
@@ -67,7 +77,7 @@ class Resynthesizer:
         by the name in the checkpoint unless `codec` is given, and must be the one the model was
         trained on. `sampling` changes sampling settings of the method, such as `{"guidance": 2}`.
         Raises UserError for a damaged folder, a model that does not resynthesise, a codec that
-        differs, a setting that it does not have, or weights that are not finite.
+        differs, a setting or precision that there is not, or weights that are not finite.
         """
         checkpoint = load_checkpoint(open_storage(latest_folder(directory)), optimizer=False)
         method = parse_method(checkpoint.config["method"])
@@ -84,8 +94,8 @@ class Resynthesizer:
             )
         shape = TransformerShape(**checkpoint.config["model"])
         network = method.build_network(spec, shape)
-        network.load_state_dict(_weights(checkpoint, weights, directory))
-        return cls(method, network, checkpoint.space, codec, device)
+        network.load_state_dict(checkpoint.chosen_weights(weights, directory))
+        return cls(method, network, checkpoint.space, codec, device, precision)
 
     @property
     def spec(self) -> CodecSpec:
@@ -228,7 +238,9 @@ class Resynthesizer:
         self, codes: Tensor, nfe: int, random: SampleRandom, mask: Tensor | None
     ) -> Tensor:
         cond = Condition(codes[:, : self.num_coarse].to(self.device), self.space, mask)
-        return self.method.resynthesize(self.network, cond, self.check_nfe(nfe), random)
+        lower = self.precision == "bf16"
+        network = in_bfloat16(self.network, self.device) if lower else self.network
+        return self.method.resynthesize(network, cond, self.check_nfe(nfe), random)
 
     def _decode(self, latents: Tensor) -> list[Audio]:
         samples = self.codec.decode(latents)[:, 0].float().cpu().numpy()
@@ -236,14 +248,3 @@ class Resynthesizer:
 
     def _nfe(self, nfe: int | None) -> int:
         return self.default_nfe if nfe is None else self.check_nfe(nfe)
-
-
-def _weights(checkpoint: Checkpoint, kind: str, where: str) -> dict[str, Any]:
-    """Averaged or raw weights. Raises UserError when one is not finite."""
-    if kind not in ("ema", "raw"):
-        raise UserError(f"weights: must be 'ema' or 'raw', got {kind!r}")
-    weights = checkpoint.ema if kind == "ema" and checkpoint.ema else checkpoint.weights
-    for name, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise UserError(f"{where}: weight {name!r} is not finite; use an earlier checkpoint")
-    return weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from resyn.config.base import Settings
@@ -30,5 +32,9 @@ class ResynthesizeConfig(Settings):
     codec_weights: str | None = None
     weights: str = "ema"
     """`ema` or `raw`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where network and codec run; `auto` is cuda where this machine has a GPU."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the network's matrix products; the codec stays in float32."""
     tracking_uri: str | None = None
     threads: int = Field(default=2, ge=1)
