@@ -47,7 +47,8 @@ class SchroedingerBridge(TransformerMethod):
     """Where a walk leaves from: x1, or the estimate that its own first evaluation makes there."""
     guidance: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """Classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the condition. Any
-    other value than 1 costs a second evaluation per step, which NFE does not count."""
+    other value than 1 costs a second evaluation per step, which NFE does not count, but
+    `evaluations` does."""
     condition_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of training items whose condition x1 is zero (the mean latent); guidance needs some."""
 
@@ -97,8 +98,12 @@ class SchroedingerBridge(TransformerMethod):
         return weight_x0, weight_x1, std, sigma, (steps + 1).to(like) / self.num_steps
 
     def max_nfe(self, spec: CodecSpec) -> int:
-        """One evaluation per interval of the schedule."""
-        return self.num_steps - 1
+        """One evaluation per step of the schedule: the paper's T."""
+        return self.num_steps
+
+    def evaluations(self, nfe: int) -> int:
+        """Forward passes of `nfe` steps: guidance takes a second one in each."""
+        return nfe if self.guidance == 1 else 2 * nfe
 
     def default_nfe(self, spec: CodecSpec) -> int:
         """Four: the paper's least cost with better similarity than one step (Table 1)."""
