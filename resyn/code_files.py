@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
-from resyn.audio.io import read_audio
+from resyn.audio.io import AudioBlocks, open_audio
 from resyn.codec.base import CodecSpec
 from resyn.data.schema import read_spec, unpack_codes
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
 from resyn.storage import Storage, content_tag, open_storage
-from resyn.types import Audio
 
 ARRAYS = (".npy", ".npz")
 SOUNDS = (".flac", ".wav", ".ogg", ".mp3")
@@ -27,14 +26,14 @@ SOUNDS = (".flac", ".wav", ".ogg", ".mp3")
 
 @dataclass(frozen=True, slots=True)
 class CodeSource:
-    """An utterance: its `name`, and `load` for its codes (c,T) or audio still to be encoded.
+    """An utterance: its `name`, and `load` for its codes (c,T) or audio to read and encode.
 
     `tag` changes when the content does: a digest of codes, and of audio what the storage tells.
     """
 
     name: str
     tag: str
-    load: Callable[[], np.ndarray | Audio]
+    load: Callable[[], np.ndarray | AudioBlocks]
 
 
 def code_sources(uri: str, codec: CodecSpec) -> list[CodeSource]:
@@ -116,7 +115,7 @@ def _file(folder: Storage, name: str) -> Iterator[CodeSource]:
     stem, suffix = posixpath.splitext(name)
     if suffix.lower() in SOUNDS:
         tag = content_tag(folder.fs.info(folder.path(name)))
-        yield CodeSource(stem, tag, lambda: read_audio(folder.at(name).uri))
+        yield CodeSource(stem, tag, lambda: open_audio(folder.at(name).uri))
         return
     if suffix.lower() not in ARRAYS:
         raise UserError(f"--input {folder.path(name)}: known are {', '.join(ARRAYS + SOUNDS)}")

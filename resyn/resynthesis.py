@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resyn.audio.resample import resample
+from resyn.audio.io import AudioBlocks
 from resyn.codec import Codec, CodecSpec, load_codec
 from resyn.codec.base import Precision
 from resyn.codec.codes import check_codes, item_lengths, read_codes
+from resyn.data.coarse import coarse_codes
 from resyn.errors import UserError
 from resyn.methods import ResynthesisMethod, change_sampling, parse_method
 from resyn.models.precision import in_bfloat16
@@ -222,16 +223,13 @@ class Resynthesizer:
         """Latents (1,T,D) to a waveform."""
         return self._decode(latents)[0]
 
-    def coarse_codes(self, audio: Audio) -> np.ndarray:
+    def coarse_codes(self, audio: Audio | AudioBlocks) -> np.ndarray:
         """Encode `audio` (any rate) and keep the coarse levels, (c,T) int64.
 
-        Raises UserError for audio without samples.
+        Blocks are encoded as they come. Raises UserError for audio without samples.
         """
-        if not len(audio.samples):
-            raise UserError("audio: it has no samples; need at least one")
-        samples = resample(audio, self.spec.sample_rate).samples
-        padded = torch.from_numpy(np.pad(samples, (0, -len(samples) % self.spec.hop)))[None, None]
-        return self.codec.encode(padded).codes[0, : self.num_coarse].cpu().numpy()
+        blocks = iter([audio.samples]) if isinstance(audio, Audio) else audio.blocks
+        return coarse_codes(self.codec, blocks, audio.sample_rate, self.num_coarse)
 
     @torch.inference_mode()
     def _latents(

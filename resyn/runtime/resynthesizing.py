@@ -23,7 +23,6 @@ from resyn.resynthesis import Resynthesizer
 from resyn.runtime.models import checkpoint_digest, resolve_model
 from resyn.sampling.chunks import Chunking
 from resyn.storage import Storage, open_storage
-from resyn.types import Audio
 
 RECORD = "resynthesis.json"
 
@@ -205,7 +204,7 @@ def _codes(model: Resynthesizer, source: CodeSource) -> np.ndarray:
     """Coarse codes (c,T) of an utterance. Raises UserError, with its name, when they do not fit."""
     given = source.load()
     try:
-        codes = model.coarse_codes(given) if isinstance(given, Audio) else given
+        codes = given if isinstance(given, np.ndarray) else model.coarse_codes(given)
         return model.read(codes)[0].numpy()
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
