@@ -18,6 +18,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", help="seed of the noise")
     setting = "one of the method's sampling settings, such as guidance=2; may be repeated"
     made.add_argument("--sampling", metavar="NAME=VALUE", action="append", help=setting)
+    start = "a model, say of one step, whose estimate the bridge leaves from; counts beside NFE"
+    made.add_argument("--start-model", metavar="URI", help=start)
     chunk = "longest stretch made at once, in seconds; bounds the memory of long utterances"
     made.add_argument("--chunk-seconds", metavar="S", help=chunk)
     made.add_argument("--overlap-seconds", metavar="S", help="what chunks share; default 2")

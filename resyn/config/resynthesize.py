@@ -23,6 +23,8 @@ class ResynthesizeConfig(Settings):
     seed: int = 0
     sampling: tuple[str, ...] = ()
     """Sampling settings of the method, as `name=value`: `guidance=2`, `temperature=0.8`."""
+    start_model: str | None = None
+    """A second model, say of one step, whose estimate the bridge's walk leaves from."""
     chunk_seconds: float | None = Field(default=None, gt=0)
     """Longest stretch that is made at once; None makes every utterance whole."""
     overlap_seconds: float = Field(default=2.0, ge=0)

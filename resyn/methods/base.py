@@ -63,6 +63,8 @@ class ResynthesisMethod(Method, Protocol):
 
     num_coarse: int
     """Coarse levels given, c >= 1."""
+    takes_start: ClassVar[bool]
+    """True when `resynthesize` makes use of the condition's `start`."""
 
     def network_io(self, spec: CodecSpec) -> NetworkIO:
         """The ends of the network."""
@@ -92,6 +94,8 @@ class TransformerMethod:
     """Hyper-parameters that may be changed on a trained model."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Hyper-parameters beyond the paper that do nothing at their defaults; see `recipe_of`."""
+
+    takes_start: ClassVar[bool] = False
 
     num_coarse: int
 

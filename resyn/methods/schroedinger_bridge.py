@@ -30,6 +30,8 @@ class SchroedingerBridge(TransformerMethod):
     sampling_settings: ClassVar[frozenset[str]] = frozenset({"grid", "start", "guidance"})
     options: ClassVar[frozenset[str]] = sampling_settings | {"condition_dropout", "start_share"}
 
+    takes_start: ClassVar[bool] = True
+
     num_coarse: NumCoarse = 1
     mode: BridgeMode = "i2sb"
     beta_max: float = 0.3
@@ -44,7 +46,8 @@ class SchroedingerBridge(TransformerMethod):
     grid: GridSpacing = "uniform"
     """How the steps of a walk are spread; `quadratic` and `sigma` are denser near z."""
     start: Literal["x1", "estimate"] = "x1"
-    """Where a walk leaves from: x1, or the estimate that its own first evaluation makes there."""
+    """Where a walk leaves from: x1, or the estimate that its own first evaluation makes there. A
+    condition with a `start`, such as a one-step model's estimate, puts that in x1's place."""
     guidance: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """Classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the condition. Any
     other value than 1 costs a second evaluation per step, which NFE does not count, but
@@ -112,6 +115,8 @@ class SchroedingerBridge(TransformerMethod):
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """z (B,T,D) in codec units in `nfe` steps, reproducible per item from its seed."""
         x1 = self.latent_scale * cond.x1
+        given = cond.start
+        start = x1 if given is None else self.latent_scale * cond.space.normalise(given)
 
         def predict_x0(xt: Tensor, step: int) -> Tensor:
             t = torch.full((len(xt),), (step + 1) / self.num_steps, device=xt.device)
@@ -126,7 +131,7 @@ class SchroedingerBridge(TransformerMethod):
 
         steps = self.schedule.grid(nfe, self.grid)
         drawn = None if self.ode else noise
-        x0 = walk_bridge(predict_x0, x1, steps, self.schedule, drawn, self.start == "estimate")
+        x0 = walk_bridge(predict_x0, start, steps, self.schedule, drawn, self.start == "estimate")
         return cond.space.denormalise(x0 / self.latent_scale)
 
     def report(self) -> Mapping[str, float]:

@@ -29,10 +29,11 @@ RECORD = "resynthesis.json"
 
 @dataclass(frozen=True)
 class _Model:
-    """What makes the waveforms, and `digest`, the name of its checkpoint's content."""
+    """What makes the waveforms, and digests of its checkpoint and its starter's, if any."""
 
     maker: Resynthesizer
     digest: str
+    start: str | None
 
 
 def _load(config: ResynthesizeConfig) -> _Model:
@@ -42,6 +43,7 @@ def _load(config: ResynthesizeConfig) -> _Model:
             raise UserError(f"--{flag}: it is needed")
     device = _device(config.device)
     folder = resolve_model(config.model, config.tracking_uri)
+    start = config.start_model and resolve_model(config.start_model, config.tracking_uri)
     maker = Resynthesizer.from_checkpoint(
         folder,
         codec_weights=config.codec_weights,
@@ -49,8 +51,9 @@ def _load(config: ResynthesizeConfig) -> _Model:
         precision=config.precision,
         weights=config.weights,
         sampling=read_sampling(config.sampling),
+        start_from=start,
     )
-    return _Model(maker, checkpoint_digest(folder))
+    return _Model(maker, checkpoint_digest(folder), start and checkpoint_digest(start))
 
 
 def _device(wanted: str) -> str:
@@ -131,7 +134,7 @@ def _recipe(config: ResynthesizeConfig, loaded: _Model) -> dict[str, Any]:
     """All but the input that a waveform depends on."""
     model = loaded.maker
     recipe: dict[str, Any] = {"checkpoint": loaded.digest, "weights": config.weights}
-    recipe |= {"precision": config.precision}
+    recipe |= {"precision": config.precision, "start": loaded.start}
     recipe |= {"nfe": _nfe(config, model), "seed": config.seed, "codec": model.spec.to_dict()}
     chunking = _chunking(config, model)
     if chunking is not None:

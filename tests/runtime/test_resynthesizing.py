@@ -71,6 +71,15 @@ def test_precision_and_device_reach_the_model(
         run(trained, codes, tmp_path / "gpu", "--device", "cuda")
 
 
+def test_a_start_model_reaches_the_walk(trained: Path, codes: Path, tmp_path: Path):
+    """The model's own first estimate stands for another's."""
+    alone = run(trained, codes, tmp_path / "alone", "--nfe", "1")
+    started = run(trained, codes, tmp_path / "started", "--nfe", "1", "--start-model", str(trained))
+    assert not np.array_equal(alone["codes-long"], started["codes-long"])
+    with pytest.raises(UserError, match=r"made with other settings \(start;"):
+        run(trained, codes, tmp_path / "started", "--nfe", "1")
+
+
 def test_sampling_settings_reach_the_method(trained: Path, codes: Path, tmp_path: Path):
     made = [
         run(trained, codes, tmp_path / str(number), "--nfe", "3", *more)["codes-short"]
