@@ -18,12 +18,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", help="seed of the noise")
     setting = "one of the method's sampling settings, such as guidance=2; may be repeated"
     made.add_argument("--sampling", metavar="NAME=VALUE", action="append", help=setting)
+    start = "a model, say of one step, whose estimate the bridge leaves from; counts beside NFE"
+    made.add_argument("--start-model", metavar="URI", help=start)
     chunk = "longest stretch made at once, in seconds; bounds the memory of long utterances"
     made.add_argument("--chunk-seconds", metavar="S", help=chunk)
     made.add_argument("--overlap-seconds", metavar="S", help="what chunks share; default 2")
     made.add_argument("--batch-size", metavar="N", help="utterances made together; default 1")
     made.add_argument("--codec-weights", metavar="FILE", help="the codec's weights")
     made.add_argument("--weights", help="ema or raw")
+    devices = "auto (cuda where this machine has a GPU), cpu or cuda"
+    made.add_argument("--device", metavar="DEVICE", help=devices)
+    made.add_argument("--precision", metavar="P", help="of the network: fp32 or bf16")
     made.add_argument("--tracking-uri", metavar="URI", help="MLflow; default sqlite:///mlflow.db")
     made.add_argument("--threads", help="CPU threads")
     return made

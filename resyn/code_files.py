@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import posixpath
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from resyn.audio.io import read_audio
+from resyn.audio.io import AudioBlocks, open_audio
+from resyn.codec.base import CodecSpec
 from resyn.data.schema import read_spec, unpack_codes
 from resyn.data.shards import ShardReader
 from resyn.errors import UserError
-from resyn.storage import Storage, open_storage
-from resyn.types import Audio
+from resyn.storage import Storage, content_tag, open_storage
 
 ARRAYS = (".npy", ".npz")
 SOUNDS = (".flac", ".wav", ".ogg", ".mp3")
 
-#: A name and a way to load it: codes (c,T), or audio still to be encoded.
-CodeSource = tuple[str, Callable[[], np.ndarray | Audio]]
+
+@dataclass(frozen=True, slots=True)
+class CodeSource:
+    """An utterance: its `name`, and `load` for its codes (c,T) or audio to read and encode.
+
+    `tag` changes when the content does: a digest of codes, and of audio what the storage tells.
+    """
+
+    name: str
+    tag: str
+    load: Callable[[], np.ndarray | AudioBlocks]
 
 
-def code_sources(uri: str, codec: str) -> list[CodeSource]:
+def code_sources(uri: str, codec: CodecSpec) -> list[CodeSource]:
     """What `uri` holds: one `.npy`, `.npz`, shard or audio file, a folder of them, a shard set.
 
-    Shards must be of `codec`. Raises UserError when there is nothing to resynthesise.
+    Raises UserError when there is nothing to resynthesise, for a damaged file, and for shards
+    that are not of `codec`, by name and weights.
     """
     storage = open_storage(uri)
     if not storage.exists():
@@ -47,10 +61,10 @@ def code_sources(uri: str, codec: str) -> list[CodeSource]:
     return found
 
 
-def _shards(uri: str, codec: str) -> Iterator[CodeSource]:
+def _shards(uri: str, codec: CodecSpec) -> Iterator[CodeSource]:
     reader = ShardReader(uri)
     reader.require("codes")
-    _same_codec(uri, reader.spec.name, codec)
+    _same_codec(uri, reader.spec, codec)
 
     def load(index: int) -> np.ndarray:
         codes = reader.read(index, ["codes"]).codes
@@ -58,45 +72,69 @@ def _shards(uri: str, codec: str) -> Iterator[CodeSource]:
         return codes
 
     for index, segment in enumerate(reader.segments):
-        yield segment.utt_id, lambda index=index: load(index)
+        tag = f"{reader.records[segment.shard].sha256}-{segment.row}"
+        yield CodeSource(segment.utt_id, tag, lambda index=index: load(index))
 
 
-def _shard(folder: Storage, name: str, codec: str) -> Iterator[CodeSource]:
+def _shard(folder: Storage, name: str, codec: CodecSpec) -> Iterator[CodeSource]:
     """The rows of one shard's file, committed or not."""
     uri = folder.path(name)
-    with folder.open(name) as handle:
-        table = pq.read_table(handle)
-    spec = read_spec(table.schema)
-    _same_codec(uri, spec.name, codec)
+    try:
+        with folder.open(name) as handle:
+            table = pq.read_table(handle)
+        spec = read_spec(table.schema)
+    except (ValueError, OSError) as error:
+        raise UserError(f"--input {uri}: not a shard, or a damaged one ({error})") from error
+    _same_codec(uri, spec, codec)
     if "codes" not in table.column_names:
         raise UserError(f"--input {uri}: this shard has no column `codes`")
     for utt_id, packed in zip(table["utt_id"], table["codes"], strict=True):
         codes = unpack_codes(packed.as_py(), spec.num_codebooks)
-        yield utt_id.as_py(), lambda codes=codes: codes
+        yield _loaded(utt_id.as_py(), codes)
 
 
-def _same_codec(uri: str, found: str, wanted: str) -> None:
-    if found != wanted:
-        raise UserError(f"--input {uri}: codes of codec {found!r}, but the model's is {wanted!r}")
+def _same_codec(uri: str, found: CodecSpec, wanted: CodecSpec) -> None:
+    if found.name != wanted.name:
+        raise UserError(
+            f"--input {uri}: codes of codec {found.name!r}, but the model's is {wanted.name!r}"
+        )
+    if found.weights_sha256 != wanted.weights_sha256:
+        raise UserError(
+            f"--input {uri}: codes of codec {found.name} {found.weights_sha256[:12]}, but the "
+            f"model's is {wanted.name} {wanted.weights_sha256[:12]}; encode again with its weights"
+        )
+
+
+def _loaded(name: str, codes: np.ndarray) -> CodeSource:
+    digest = hashlib.sha256(f"{codes.dtype}{codes.shape}".encode())
+    digest.update(np.ascontiguousarray(codes).data)
+    return CodeSource(name, digest.hexdigest(), lambda: codes)
 
 
 def _file(folder: Storage, name: str) -> Iterator[CodeSource]:
     stem, suffix = posixpath.splitext(name)
     if suffix.lower() in SOUNDS:
-        yield stem, lambda: read_audio(folder.at(name).uri)
+        tag = content_tag(folder.fs.info(folder.path(name)))
+        yield CodeSource(stem, tag, lambda: open_audio(folder.at(name).uri))
         return
     if suffix.lower() not in ARRAYS:
         raise UserError(f"--input {folder.path(name)}: known are {', '.join(ARRAYS + SOUNDS)}")
-    try:
-        stored = np.load(io.BytesIO(folder.read_bytes(name)), allow_pickle=False)
-        arrays = (
-            {stem: stored} if isinstance(stored, np.ndarray) else {k: stored[k] for k in stored}
-        )
-    except (ValueError, OSError) as error:
-        raise UserError(f"--input {folder.path(name)}: not a NumPy file ({error})") from error
-    for key, array in arrays.items():
+    for key, array in _arrays(folder, name, stem).items():
         if array.dtype.kind not in "iu":
             raise UserError(
                 f"--input {folder.path(name)}: {key} is {array.dtype}, codes are integers"
             )
-        yield (key if key == stem else f"{stem}-{key}"), lambda array=array: array
+        yield _loaded(key if key == stem else f"{stem}-{key}", array)
+
+
+def _arrays(folder: Storage, name: str, stem: str) -> dict[str, np.ndarray]:
+    """The arrays of a `.npz` by name, or that of a `.npy` under its file's `stem`."""
+    try:
+        stored = np.load(io.BytesIO(folder.read_bytes(name)), allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return {stem: stored}
+        return {key: stored[key] for key in stored}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"--input {folder.path(name)}: not a NumPy file, or a damaged one ({error})"
+        ) from error

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resyn.audio.resample import resample
-from resyn.codec import Codec, CodecSpec, load_codec
+from resyn.audio.io import AudioBlocks
+from resyn.codec import Codec, CodecSpec
+from resyn.codec.base import Precision
 from resyn.codec.codes import check_codes, item_lengths, read_codes
+from resyn.data.coarse import coarse_codes
 from resyn.errors import UserError
-from resyn.methods import ResynthesisMethod, change_sampling, parse_method
-from resyn.models.shape import TransformerShape
+from resyn.methods import ResynthesisMethod
+from resyn.models.precision import in_bfloat16
 from resyn.randomness import FrameRandom, PaddedRandom, SampleRandom
 from resyn.sampling.chunks import Chunking, decode_stream, stitch
-from resyn.storage import open_storage
-from resyn.training.checkpoint import Checkpoint, latest_folder, load_checkpoint
+from resyn.training.trained import load_trained
 from resyn.types import Audio, Condition, LatentSpace
 
 
 class Resynthesizer:
     """A trained method with its network, its latent space and the codec that decodes.
+
+    `precision` is that of the network alone: with "bf16" its matrix products are bfloat16 and what
+    it returns is float32, as all else is. `starter` makes, at its default NFE, the estimate that
+    the method's walk leaves from. Raises UserError for another word, or a starter without use.
 
     >>> model = Resynthesizer.from_checkpoint("runs/sb")
     >>> audio = model.resynthesize(codes, nfe=4, seed=0)
@@ -37,7 +42,11 @@ class Resynthesizer:
         space: LatentSpace,
         codec: Codec,
         device: str = "cpu",
+        precision: Precision = "fp32",
+        starter: Resynthesizer | None = None,
     ) -> None:
+        if precision not in get_args(Precision):
+            raise UserError(f"precision: must be 'fp32' or 'bf16', got {precision!r}")
         wanted = (codec.spec.num_codebooks, codec.spec.codebook_size, codec.spec.dim)
         if tuple(space.codebooks.shape) != wanted:
             raise UserError(
@@ -49,6 +58,13 @@ class Resynthesizer:
         self.space = space.to(device)
         self.codec = codec
         self.device = torch.device(device)
+        self.precision: Precision = precision
+        if starter and not (method.takes_start and starter.num_coarse <= method.num_coarse):
+            raise UserError(
+                f"start model of {starter.num_coarse} coarse levels: {method.name} of "
+                f"{method.num_coarse} has no walk that it could start; drop it"
+            )
+        self.starter = starter
 
     @classmethod
     def from_checkpoint(
@@ -58,34 +74,24 @@ class Resynthesizer:
         codec: Codec | None = None,
         codec_weights: str | None = None,
         device: str = "cpu",
+        precision: Precision = "fp32",
         weights: str = "ema",
         sampling: Mapping[str, Any] | None = None,
+        start_from: str | None = None,
     ) -> Resynthesizer:
         """Load a checkpoint's folder, or the newest one of a run's folder.
 
         `weights` is "ema" (the raw ones where none were averaged) or "raw". The codec is loaded
         by the name in the checkpoint unless `codec` is given, and must be the one the model was
         trained on. `sampling` changes sampling settings of the method, such as `{"guidance": 2}`.
+        `start_from` is the checkpoint of a `starter`, such as a one-step model.
         Raises UserError for a damaged folder, a model that does not resynthesise, a codec that
-        differs, a setting that it does not have, or weights that are not finite.
+        differs, a setting or precision that there is not, or weights that are not finite.
         """
-        checkpoint = load_checkpoint(open_storage(latest_folder(directory)), optimizer=False)
-        method = parse_method(checkpoint.config["method"])
-        if not isinstance(method, ResynthesisMethod) or checkpoint.space is None:
-            raise UserError(f"{directory}: method {method.name!r} does not resynthesise from codes")
-        method = change_sampling(method, sampling or {})
-        spec = CodecSpec(**checkpoint.config["codec"])
-        codec = codec or load_codec(spec.name, codec_weights, device)
-        if codec.spec.weights_sha256 != spec.weights_sha256:
-            raise UserError(
-                f"{directory}: trained on codec {spec.name} {spec.weights_sha256[:12]}, but "
-                f"{codec.spec.name} {codec.spec.weights_sha256[:12]} was loaded; "
-                "give its weights with --codec-weights"
-            )
-        shape = TransformerShape(**checkpoint.config["model"])
-        network = method.build_network(spec, shape)
-        network.load_state_dict(_weights(checkpoint, weights, directory))
-        return cls(method, network, checkpoint.space, codec, device)
+        model = load_trained(directory, codec, codec_weights, device, weights, sampling or {})
+        same: dict[str, Any] = {"codec": model.codec, "device": device, "precision": precision}
+        starter = cls.from_checkpoint(start_from, weights=weights, **same) if start_from else None
+        return cls(*model, device, precision, starter)
 
     @property
     def spec(self) -> CodecSpec:
@@ -106,6 +112,11 @@ class Resynthesizer:
     def default_nfe(self) -> int:
         """The number of network evaluations when none is asked for."""
         return self.method.default_nfe(self.spec)
+
+    def evaluations(self, nfe: int) -> int:
+        """Forward passes that `nfe` costs, guidance's and the starter's among them."""
+        extra = self.starter.evaluations(self.starter.default_nfe) if self.starter else 0
+        return self.method.evaluations(nfe) + extra
 
     def check_nfe(self, nfe: int) -> int:
         """`nfe` itself. Raises UserError outside 1 … `max_nfe`."""
@@ -157,8 +168,7 @@ class Resynthesizer:
         `seed` and the frame, so chunks agree on it where they overlap, but it is not the noise of
         the same call without chunks. What `resynthesize` raises is raised before this returns.
         """
-        batch, nfe = self.read(codes), self._nfe(nfe)
-        frames = batch.shape[2]
+        batch, nfe, frames = self.read(codes), self._nfe(nfe), np.shape(codes)[-1]
         spans = [range(frames)] if chunking is None else chunking.spans(frames)
         if chunking is None or len(spans) == 1:
             return iter([self.decode(self.latents(batch, nfe, [seed])).samples])
@@ -183,8 +193,8 @@ class Resynthesizer:
         More levels than the model takes are ignored. `chunking` bounds the memory; see `stream`.
         Raises UserError as `read` does, and for an NFE out of range.
         """
-        pieces = list(self.stream(codes, nfe, seed, chunking))
-        return Audio(np.concatenate(pieces), self.spec.sample_rate)
+        samples = np.concatenate(list(self.stream(codes, nfe, seed, chunking)))
+        return Audio(samples, self.spec.sample_rate)
 
     def resynthesize_batch(
         self, codes: Sequence[np.ndarray], nfe: int | None = None, *, seeds: Sequence[int]
@@ -212,38 +222,29 @@ class Resynthesizer:
         """Latents (1,T,D) to a waveform."""
         return self._decode(latents)[0]
 
-    def coarse_codes(self, audio: Audio) -> np.ndarray:
+    def coarse_codes(self, audio: Audio | AudioBlocks) -> np.ndarray:
         """Encode `audio` (any rate) and keep the coarse levels, (c,T) int64.
 
-        Raises UserError for audio without samples.
+        Blocks are encoded as they come. Raises UserError for audio without samples.
         """
-        if not len(audio.samples):
-            raise UserError("audio: it has no samples; need at least one")
-        samples = resample(audio, self.spec.sample_rate).samples
-        padded = torch.from_numpy(np.pad(samples, (0, -len(samples) % self.spec.hop)))[None, None]
-        return self.codec.encode(padded).codes[0, : self.num_coarse].cpu().numpy()
+        blocks = iter([audio.samples]) if isinstance(audio, Audio) else audio.blocks
+        return coarse_codes(self.codec, blocks, audio.sample_rate, self.num_coarse)
 
     @torch.inference_mode()
     def _latents(
         self, codes: Tensor, nfe: int, random: SampleRandom, mask: Tensor | None
     ) -> Tensor:
-        cond = Condition(codes[:, : self.num_coarse].to(self.device), self.space, mask)
-        return self.method.resynthesize(self.network, cond, self.check_nfe(nfe), random)
+        # A starter that draws has its turn first, from the same generators.
+        first = self.starter
+        start = first and first._latents(codes, first.default_nfe, random, mask)
+        cond = Condition(codes[:, : self.num_coarse].to(self.device), self.space, mask, start)
+        lower = self.precision == "bf16"
+        network = in_bfloat16(self.network, self.device) if lower else self.network
+        return self.method.resynthesize(network, cond, self.check_nfe(nfe), random)
 
     def _decode(self, latents: Tensor) -> list[Audio]:
-        samples = self.codec.decode(latents)[:, 0].float().cpu().numpy()
-        return [Audio(row, self.spec.sample_rate) for row in samples]
+        rows = self.codec.decode(latents)[:, 0].float().cpu().numpy()
+        return [Audio(row, self.spec.sample_rate) for row in rows]
 
     def _nfe(self, nfe: int | None) -> int:
         return self.default_nfe if nfe is None else self.check_nfe(nfe)
-
-
-def _weights(checkpoint: Checkpoint, kind: str, where: str) -> dict[str, Any]:
-    """Averaged or raw weights. Raises UserError when one is not finite."""
-    if kind not in ("ema", "raw"):
-        raise UserError(f"weights: must be 'ema' or 'raw', got {kind!r}")
-    weights = checkpoint.ema if kind == "ema" and checkpoint.ema else checkpoint.weights
-    for name, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise UserError(f"{where}: weight {name!r} is not finite; use an earlier checkpoint")
-    return weights

@@ -84,12 +84,14 @@ class LatentSpace:
 class Condition:
     """What resynthesis starts from: `codes` (B,c,T) int64, and `mask` (B,T), True on real frames.
 
-    `mask` is None when every frame is real.
+    `mask` is None when every frame is real. `start` (B,T,D), in codec units, is another model's
+    estimate of z, for methods whose walk may leave from it; else None.
     """
 
     codes: Tensor
     space: LatentSpace
     mask: Tensor | None = None
+    start: Tensor | None = None
 
     @property
     def x1(self) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -18,6 +20,14 @@ from resyn.types import Audio
 LOWEST_RATE = 8_000
 #: No container packs more samples into a byte: a constant FLAC frame holds 65,535 in 14 bytes.
 MOST_SAMPLES_PER_BYTE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlocks:
+    """Mono audio that comes in consecutive `blocks` (n,) float32, once, at `sample_rate` Hz."""
+
+    sample_rate: int
+    blocks: Iterator[np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +85,53 @@ def decode(data: bytes, sample_rate: int | None = None) -> Audio:
     Raises AudioFault `empty`, `magic`, `decode`, `truncated` or `nonfinite`.
     """
     with AudioStream.of(data) as stream:
-        blocks: list[np.ndarray] = []
-        while len(block := stream.read_block(2**62)):
-            blocks.append(block)
-        promised = stream.declared_samples
-        if promised is not None and stream.position < promised:
-            raise AudioFault("truncated", f"ends after sample {stream.position} of {promised}")
-        stream.check_end()
+        blocks = list(_sound_blocks(stream))
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if not np.isfinite(samples).all():
-        raise AudioFault("nonfinite", "samples that are NaN or infinite")
     audio = Audio(samples, stream.sample_rate)
     return audio if sample_rate is None else resample(audio, sample_rate)
+
+
+def _sound_blocks(stream: AudioStream) -> Iterator[np.ndarray]:
+    """All samples of `stream` in blocks. Raises AudioFault as `decode` does."""
+    while len(block := stream.read_block(2**62)):
+        if not np.isfinite(block).all():
+            raise AudioFault("nonfinite", "samples that are NaN or infinite")
+        yield block
+    promised = stream.declared_samples
+    if promised is not None and stream.position < promised:
+        raise AudioFault("truncated", f"ends after sample {stream.position} of {promised}")
+    stream.check_end()
+
+
+def open_audio(uri: str) -> AudioBlocks:
+    """The file at `uri` as mono audio that is read and decoded as its blocks are taken.
+
+    Raises UserError that names the file, at once when it is missing or its header cannot be used,
+    and from the blocks when what follows cannot.
+    """
+    folder, _, name = uri.rpartition("/")
+    try:
+        handle = open_storage(folder or ".").open(name)
+        size = handle.seek(0, io.SEEK_END)
+        handle.seek(0)
+        stream = AudioStream(handle, size)
+    except FileNotFoundError as error:
+        raise UserError(f"{uri}: no such file") from error
+    except AudioFault as fault:
+        raise _unusable(uri, fault) from fault
+
+    def blocks() -> Iterator[np.ndarray]:
+        with handle, stream:
+            try:
+                yield from _sound_blocks(stream)
+            except AudioFault as fault:
+                raise _unusable(uri, fault) from fault
+
+    return AudioBlocks(stream.sample_rate, blocks())
+
+
+def _unusable(uri: str, fault: AudioFault) -> UserError:
+    return UserError(f"{uri}: cannot be used ({fault.code}: {fault.detail})")
 
 
 def read_audio(uri: str, sample_rate: int | None = None) -> Audio:
@@ -102,4 +147,4 @@ def read_audio(uri: str, sample_rate: int | None = None) -> Audio:
     try:
         return decode(data, sample_rate)
     except AudioFault as fault:
-        raise UserError(f"{uri}: cannot be used ({fault.code}: {fault.detail})") from fault
+        raise _unusable(uri, fault) from fault

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import soxr
 
@@ -24,3 +26,23 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
     kept = min(length, len(made))
     samples[:kept] = made[:kept]
     return Audio(samples, sample_rate)
+
+
+def resample_blocks(
+    blocks: Iterable[np.ndarray], from_rate: int, to_rate: int
+) -> Iterator[np.ndarray]:
+    """`resample` of consecutive blocks (n,) float32, the same samples, as they come."""
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+    given = made = 0
+    for block in blocks:
+        piece = stream.resample_chunk(block)
+        given, made = given + len(block), made + len(piece)
+        yield piece
+    last = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    rest = np.zeros(max(resampled_length(given, from_rate, to_rate) - made, 0), np.float32)
+    kept = min(len(rest), len(last))
+    rest[:kept] = last[:kept]
+    yield rest

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from torch import Tensor
 
     from resyn.types import CodecFrames
@@ -95,4 +97,19 @@ class Codec(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B,T,D) in codec units to (B,1,S), S = T * hop."""
+        ...
+
+
+@runtime_checkable
+class PieceEncoder(Protocol):
+    """What a codec may have beside `Codec`: an encoder whose memory does not grow with the audio.
+
+    Use it through `resyn.codec.pieces.encode_pieces`.
+    """
+
+    def encode_pieces(self, pieces: Iterable[Tensor]) -> Iterator[CodecFrames]:
+        """Consecutive audio (B,1,·), whole frames each, to consecutive stretches of frames.
+
+        Together they are what `encode` makes of the joined pieces.
+        """
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from resyn.codec.arithmetic import encoder_precision
 from resyn.codec.base import Codec, CodecSpec, EncoderOptions, Precision
 from resyn.codec.frame_network import FrameCodecNetwork, FrameCodecShape
+from resyn.codec.pieces import joined, windows
 from resyn.errors import UserError
 from resyn.types import CodecFrames
 
@@ -61,17 +63,19 @@ class FrameCodec:
         Memory does not grow with S but for z and codes: long audio is encoded in chunks that see
         of their neighbours all that the encoder reaches.
         """
+        return joined(self.encode_pieces([audio]))
+
+    def encode_pieces(self, pieces: Iterable[Tensor]) -> Iterator[CodecFrames]:
+        """`encode` of consecutive pieces (B,1,·), S a multiple of 320 each, as they come."""
         hop, (before, after) = self.network.shape.hop, self.network.encoder_reach
-        frames = audio.shape[-1] // hop
-        parts: list[Tensor] = []
-        for start in range(0, frames, CHUNK_FRAMES):
-            first, stop = max(start - before, 0), min(start + CHUNK_FRAMES, frames)
-            seen = audio[..., first * hop : (stop + after) * hop].to(self.device)
-            with encoder_precision(self.device, self.precision):
-                z = self.network.encode(seen)[:, start - first : stop - first]
-            parts.append(z.float())
-        z = torch.cat(parts, dim=1)
-        return CodecFrames(z=z, codes=self.network.quantizer.encode(z))
+        for seen, past, count in windows(pieces, hop, CHUNK_FRAMES, before, after):
+            yield self._encode_chunk(seen, slice(past, past + count))
+
+    @torch.no_grad()
+    def _encode_chunk(self, seen: Tensor, own: slice) -> CodecFrames:
+        with encoder_precision(self.device, self.precision):
+            z = self.network.encode(seen.to(self.device))[:, own].float()
+        return CodecFrames(z, self.network.quantizer.encode(z))
 
     @torch.no_grad()
     def dequantize(self, codes: Tensor) -> Tensor:

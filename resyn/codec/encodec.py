@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 from urllib.error import URLError
@@ -24,6 +24,7 @@ from torch.nn.utils import remove_weight_norm
 from resyn.codec.arithmetic import FastElu, encoder_precision
 from resyn.codec.base import Codec, CodecSpec, EncoderOptions
 from resyn.codec.encodec_stream import CHUNK_FRAMES, EncoderSections, EncoderStream
+from resyn.codec.pieces import joined, windows
 from resyn.errors import UserError
 from resyn.types import CodecFrames
 from resyn.weights_cache import exclusive
@@ -85,17 +86,23 @@ class EncodecCodec:
         """
         if audio.dim() != 3 or audio.shape[1] != 1 or audio.shape[2] % _HOP:
             raise ValueError(f"audio must be (B,1,S), S a multiple of {_HOP}, not {audio.shape}")
+        return joined(self.encode_pieces([audio]))
+
+    def encode_pieces(self, pieces: Iterable[Tensor]) -> Iterator[CodecFrames]:
+        """`encode` of consecutive pieces (B,1,·), S a multiple of 320 each, as they come."""
         stream = EncoderStream(self._sections)
-        latents, codes = [], []
-        for chunk in audio.split(CHUNK_FRAMES * _HOP, dim=2):
-            frames = chunk.shape[2] // _HOP
-            if self._options.compiled:  # one shape for all: the padding's frames are cut off
-                chunk = F.pad(chunk, (0, (CHUNK_FRAMES - frames) * _HOP))
-            with encoder_precision(self._device, self._options.precision):
-                z = stream(chunk.to(self._device)).float()[..., :frames]
-            latents.append(z.transpose(1, 2))
-            codes.append(self._network.quantizer.vq.encode(z, n_q=NUM_CODEBOOKS).transpose(0, 1))
-        return CodecFrames(z=torch.cat(latents, dim=1), codes=torch.cat(codes, dim=2))
+        for window in windows(pieces, _HOP, CHUNK_FRAMES):
+            yield self._encode_chunk(stream, window.audio)
+
+    @torch.inference_mode()
+    def _encode_chunk(self, stream: EncoderStream, chunk: Tensor) -> CodecFrames:
+        frames = chunk.shape[2] // _HOP
+        if self._options.compiled:  # one shape for all: the padding's frames are cut off
+            chunk = F.pad(chunk, (0, (CHUNK_FRAMES - frames) * _HOP))
+        with encoder_precision(self._device, self._options.precision):
+            z = stream(chunk.to(self._device)).float()[..., :frames]
+        codes = self._network.quantizer.vq.encode(z, n_q=NUM_CODEBOOKS).transpose(0, 1)
+        return CodecFrames(z.transpose(1, 2), codes)
 
     @torch.inference_mode()
     def dequantize(self, codes: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from resyn.config.base import Settings
@@ -21,6 +23,8 @@ class ResynthesizeConfig(Settings):
     seed: int = 0
     sampling: tuple[str, ...] = ()
     """Sampling settings of the method, as `name=value`: `guidance=2`, `temperature=0.8`."""
+    start_model: str | None = None
+    """A second model, say of one step, whose estimate the bridge's walk leaves from."""
     chunk_seconds: float | None = Field(default=None, gt=0)
     """Longest stretch that is made at once; None makes every utterance whole."""
     overlap_seconds: float = Field(default=2.0, ge=0)
@@ -30,5 +34,9 @@ class ResynthesizeConfig(Settings):
     codec_weights: str | None = None
     weights: str = "ema"
     """`ema` or `raw`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where network and codec run; `auto` is cuda where this machine has a GPU."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the network's matrix products; the codec stays in float32."""
     tracking_uri: str | None = None
     threads: int = Field(default=2, ge=1)

@@ -63,6 +63,8 @@ class ResynthesisMethod(Method, Protocol):
 
     num_coarse: int
     """Coarse levels given, c >= 1."""
+    takes_start: ClassVar[bool]
+    """True when `resynthesize` makes use of the condition's `start`."""
 
     @property
     def passes(self) -> int:
@@ -81,6 +83,10 @@ class ResynthesisMethod(Method, Protocol):
         """The number of evaluations used when none is asked for."""
         ...
 
+    def evaluations(self, nfe: int) -> int:
+        """Forward passes of the network that an NFE of `nfe` costs, where it is not itself."""
+        ...
+
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """Latents (B,T,D) in codec units from coarse codes."""
         ...
@@ -93,6 +99,8 @@ class TransformerMethod:
     """Hyper-parameters that may be changed on a trained model."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Hyper-parameters beyond the paper that do nothing at their defaults; see `recipe_of`."""
+
+    takes_start: ClassVar[bool] = False
 
     num_coarse: int
 
@@ -114,6 +122,10 @@ class TransformerMethod:
                 f"{spec.num_codebooks} codebooks of {spec.name}"
             )
         return Transformer(self.network_io(spec), shape)
+
+    def evaluations(self, nfe: int) -> int:
+        """Forward passes of the network: `nfe` itself."""
+        return nfe
 
     def max_coarse(self, spec: CodecSpec) -> int:
         """The most coarse levels that leave something to do."""

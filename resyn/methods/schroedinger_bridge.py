@@ -30,6 +30,8 @@ class SchroedingerBridge(TransformerMethod):
     sampling_settings: ClassVar[frozenset[str]] = frozenset({"grid", "start", "guidance"})
     options: ClassVar[frozenset[str]] = sampling_settings | {"condition_dropout", "start_share"}
 
+    takes_start: ClassVar[bool] = True
+
     num_coarse: NumCoarse = 1
     mode: BridgeMode = "i2sb"
     beta_max: float = 0.3
@@ -44,10 +46,12 @@ class SchroedingerBridge(TransformerMethod):
     grid: GridSpacing = "uniform"
     """How the steps of a walk are spread; `quadratic` and `sigma` are denser near z."""
     start: Literal["x1", "estimate"] = "x1"
-    """Where a walk leaves from: x1, or the estimate that its own first evaluation makes there."""
+    """Where a walk leaves from: x1, or the estimate that its own first evaluation makes there. A
+    condition with a `start`, such as a one-step model's estimate, puts that in x1's place."""
     guidance: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """Classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the condition. Any
-    other value than 1 costs a second evaluation per step, which NFE does not count."""
+    other value than 1 costs a second evaluation per step, which NFE does not count, but
+    `evaluations` does."""
     condition_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of training items whose condition x1 is zero (the mean latent); guidance needs some."""
 
@@ -102,8 +106,12 @@ class SchroedingerBridge(TransformerMethod):
         return weight_x0, weight_x1, std, sigma, (steps + 1).to(like) / self.num_steps
 
     def max_nfe(self, spec: CodecSpec) -> int:
-        """One evaluation per interval of the schedule."""
-        return self.num_steps - 1
+        """One evaluation per step of the schedule: the paper's T."""
+        return self.num_steps
+
+    def evaluations(self, nfe: int) -> int:
+        """Forward passes of `nfe` steps: guidance takes a second one in each."""
+        return nfe if self.guidance == 1 else 2 * nfe
 
     def default_nfe(self, spec: CodecSpec) -> int:
         """Four: the paper's least cost with better similarity than one step (Table 1)."""
@@ -112,6 +120,8 @@ class SchroedingerBridge(TransformerMethod):
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """z (B,T,D) in codec units in `nfe` steps, reproducible per item from its seed."""
         x1 = self.latent_scale * cond.x1
+        given = cond.start
+        start = x1 if given is None else self.latent_scale * cond.space.normalise(given)
 
         def predict_x0(xt: Tensor, step: int) -> Tensor:
             t = torch.full((len(xt),), (step + 1) / self.num_steps, device=xt.device)
@@ -126,7 +136,7 @@ class SchroedingerBridge(TransformerMethod):
 
         steps = self.schedule.grid(nfe, self.grid)
         drawn = None if self.ode else noise
-        x0 = walk_bridge(predict_x0, x1, steps, self.schedule, drawn, self.start == "estimate")
+        x0 = walk_bridge(predict_x0, start, steps, self.schedule, drawn, self.start == "estimate")
         return cond.space.denormalise(x0 / self.latent_scale)
 
     def report(self) -> Mapping[str, float]:

@@ -139,7 +139,8 @@ class Demo:
                 output=str(self.root / "resynthesised"),
                 tracking_uri=self.store,
                 threads=self.config.threads,
-            )
+            ),
+            anew=True,
         )
 
     def describe(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def resolve_model(uri: str, tracking_uri: str | None = None) -> str:
         if (candidate / STATE).is_file():
             return str(candidate)
     raise UserError(f"--model {uri}: no checkpoint of resyn inside; it was made by something else")
+
+
+def checkpoint_digest(folder: str) -> str:
+    """sha256 that names the checkpoint in `folder` by all that it holds."""
+    # The commit record holds the digests of all other files.
+    return hashlib.sha256(open_storage(folder).read_bytes(STATE)).hexdigest()
 
 
 def run_checkpoint(client: MlflowClient, run_id: str) -> str:

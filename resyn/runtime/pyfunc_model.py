@@ -22,14 +22,16 @@ class ResynthesisModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the checkpoint inside the model.
 
-        `model_config` of `load_model` chooses `device`, `weights` ("ema" or "raw") and
-        `codec_weights`, a file for a codec whose weights are not resyn's to hand on.
+        `model_config` of `load_model` chooses `device`, `precision` ("fp32" or "bf16"), `weights`
+        ("ema" or "raw") and `codec_weights`, a file for a codec whose weights are not resyn's to
+        hand on.
         """
         chosen = context.model_config or {}
         self.resynthesizer = Resynthesizer.from_checkpoint(
             context.artifacts["checkpoint"],
             codec_weights=chosen.get("codec_weights"),
             device=chosen.get("device", "cpu"),
+            precision=chosen.get("precision", "fp32"),
             weights=chosen.get("weights", "ema"),
         )
 
@@ -50,9 +52,8 @@ class ResynthesisModel(PythonModel):
         model = self.resynthesizer
         if chosen:
             method = change_sampling(model.method, chosen)
-            model = Resynthesizer(
-                method, model.network, model.space, model.codec, str(model.device)
-            )
+            parts = (model.network, model.space, model.codec, str(model.device), model.precision)
+            model = Resynthesizer(method, *parts)
         return model.resynthesize(model_input, nfe=nfe, seed=seed).samples
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,56 +14,89 @@ import torch
 
 from resyn.audio.write import write_wav_pieces
 from resyn.code_files import CodeSource, code_sources
+from resyn.codec.arithmetic import exact_float32
 from resyn.config.resynthesize import ResynthesizeConfig
 from resyn.errors import UserError
 from resyn.methods import read_sampling
 from resyn.randomness import derive_seed
 from resyn.resynthesis import Resynthesizer
-from resyn.runtime.models import resolve_model
+from resyn.runtime.models import checkpoint_digest, resolve_model
 from resyn.sampling.chunks import Chunking
 from resyn.storage import Storage, open_storage
-from resyn.types import Audio
 
 RECORD = "resynthesis.json"
 
 
-def load_resynthesizer(config: ResynthesizeConfig) -> Resynthesizer:
+@dataclass(frozen=True)
+class _Model:
+    """What makes the waveforms, and digests of its checkpoint and its starter's, if any."""
+
+    maker: Resynthesizer
+    digest: str
+    start: str | None
+
+
+def _load(config: ResynthesizeConfig) -> _Model:
     """The model that `config.model` names. Raises UserError when a place is not given or wrong."""
     for flag in ("model", "input", "output"):
         if not getattr(config, flag):
             raise UserError(f"--{flag}: it is needed")
+    device = _device(config.device)
     folder = resolve_model(config.model, config.tracking_uri)
-    return Resynthesizer.from_checkpoint(
+    start = config.start_model and resolve_model(config.start_model, config.tracking_uri)
+    maker = Resynthesizer.from_checkpoint(
         folder,
         codec_weights=config.codec_weights,
+        device=device,
+        precision=config.precision,
         weights=config.weights,
         sampling=read_sampling(config.sampling),
+        start_from=start,
     )
+    return _Model(maker, checkpoint_digest(folder), start and checkpoint_digest(start))
+
+
+def _device(wanted: str) -> str:
+    """The torch device, in whose float32 codes are what they are on a CPU but for last bits.
+
+    Raises UserError for `cuda` where there is none.
+    """
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise UserError("--device cuda: torch finds no GPU here; use --device auto or cpu")
+    if wanted == "cpu" or not found:
+        return "cpu"
+    exact_float32()
+    return "cuda"
 
 
 def describe(config: ResynthesizeConfig) -> str:
     """The plan for `--dry-run`."""
-    model = load_resynthesizer(config)
-    sources = code_sources(config.input, model.spec.name)
+    model = _load(config).maker
+    sources = code_sources(config.input, model.spec)
     chunking = _chunking(config, model)
     stretch = "" if chunking is None else f", at most {chunking.chunk} frames at once"
     return (
         f"model   {model.method.title} over {model.spec.name}, NFE {_nfe(config, model)}{stretch}\n"
+        f"device  {model.device}, {model.precision}\n"
         f"input   {len(sources)} utterances\noutput  {config.output}"
     )
 
 
-def resynthesize_all(config: ResynthesizeConfig) -> int:
-    """Write one WAV file per utterance and return how many were made; those there are kept.
+def resynthesize_all(config: ResynthesizeConfig, anew: bool = False) -> int:
+    """Write one WAV file per utterance and return how many were made.
 
-    An utterance's noise depends on `seed` and its own name, not on the order or the batch.
+    Those there are kept, but for those whose input has changed. An utterance's noise depends on
+    `seed` and its own name, not on the order or the batch. Waveforms of another checkpoint or of
+    other settings in the output folder raise UserError; with `anew` they make room.
     """
     torch.set_num_threads(config.threads)
-    model = load_resynthesizer(config)
-    sources = code_sources(config.input, model.spec.name)
+    loaded = _load(config)
+    model = loaded.maker
+    sources = code_sources(config.input, model.spec)
     output = open_storage(config.output)
     _distinct(sources)
-    _claim(output, config, model)
+    _claim(output, config, _recipe(config, loaded), sources, anew)
     made, started, seconds = 0, time.perf_counter(), 0.0
     pending = [s for s in enumerate(sources, start=1) if not output.exists(_file(s[1]))]
     for first in range(0, len(pending), config.batch_size):
@@ -96,18 +130,49 @@ def _distinct(sources: Sequence[CodeSource]) -> None:
             raise UserError(f"--input: {times} utterances would be written to {name}; rename them")
 
 
-def _claim(output: Storage, config: ResynthesizeConfig, model: Resynthesizer) -> None:
-    """Record the recipe in `output`. Raises UserError when it holds another one's waveforms."""
-    recipe: dict[str, Any] = {"model": config.model, "nfe": _nfe(config, model)}
-    recipe |= {"seed": config.seed, "codec": model.spec.to_dict()}
+def _recipe(config: ResynthesizeConfig, loaded: _Model) -> dict[str, Any]:
+    """All but the input that a waveform depends on."""
+    model = loaded.maker
+    recipe: dict[str, Any] = {"checkpoint": loaded.digest, "weights": config.weights}
+    recipe |= {"precision": config.precision, "start": loaded.start}
+    recipe |= {"nfe": _nfe(config, model), "seed": config.seed, "codec": model.spec.to_dict()}
     chunking = _chunking(config, model)
     if chunking is not None:
         recipe |= {"chunk": chunking.chunk, "overlap": chunking.overlap}
     if config.sampling:
         recipe |= {"sampling": sorted(config.sampling)}
-    if output.exists(RECORD) and output.read_json(RECORD) != recipe:
-        raise UserError(f"{config.output}: made with other settings ({RECORD}); choose another")
-    output.write_json(RECORD, recipe)
+    return recipe
+
+
+def _claim(
+    output: Storage,
+    config: ResynthesizeConfig,
+    recipe: dict[str, Any],
+    sources: Sequence[CodeSource],
+    anew: bool,
+) -> None:
+    """Record recipe and inputs in `output`, and drop the waveforms that they did not make.
+
+    Raises UserError when it holds waveforms of another recipe, unless all shall be made `anew`.
+    """
+    record = output.read_json(RECORD) if output.exists(RECORD) else {}
+    made_with, tags = record.get("recipe", {}), record.get("inputs", {})
+    changed = sorted(k for k in {*recipe, *made_with} if recipe.get(k) != made_with.get(k))
+    if record and changed and not anew:
+        raise UserError(
+            f"{config.output}: made with other settings ({', '.join(changed)}; see {RECORD}); "
+            "choose another folder, or empty this one"
+        )
+    wanted = {_file(source): source.tag for source in sources}
+    present = set(output.names(suffix=".wav"))
+    strangers = sorted(present & (wanted.keys() - tags.keys()))
+    if strangers and not anew:
+        raise UserError(f"{config.output}: {strangers[0]} is not of this command; choose another")
+    for name in present & {*tags, *wanted}:
+        if changed or tags.get(name) != wanted.get(name, tags.get(name)):
+            output.remove(name)
+    inputs = wanted if changed else tags | wanted
+    output.write_json(RECORD, {"model": config.model, "recipe": recipe, "inputs": inputs})
 
 
 def _make(
@@ -122,7 +187,7 @@ def _make(
     """
     nfe, chunking = _nfe(config, model), _chunking(config, model)
     codes = [_codes(model, source) for source in sources]
-    seeds = [derive_seed(config.seed, name) for name, _ in sources]
+    seeds = [derive_seed(config.seed, source.name) for source in sources]
     most = max(c.shape[-1] for c in codes) if chunking is None else chunking.chunk
     short = [i for i, c in enumerate(codes) if c.shape[-1] <= most]
     together = short if len(short) > 1 else []
@@ -140,16 +205,15 @@ def _make(
 
 def _codes(model: Resynthesizer, source: CodeSource) -> np.ndarray:
     """Coarse codes (c,T) of an utterance. Raises UserError, with its name, when they do not fit."""
-    name, load = source
-    given = load()
+    given = source.load()
     try:
-        codes = model.coarse_codes(given) if isinstance(given, Audio) else given
+        codes = given if isinstance(given, np.ndarray) else model.coarse_codes(given)
         return model.read(codes)[0].numpy()
     except UserError as error:
-        raise UserError(f"{name}: {error}") from error
+        raise UserError(f"{source.name}: {error}") from error
 
 
 def _file(source: CodeSource) -> str:
     """The name of an utterance's file."""
-    safe = re.sub(r"[^\w.-]+", "_", source[0]).strip("._")
+    safe = re.sub(r"[^\w.-]+", "_", source.name).strip("._")
     return f"{safe or 'utterance'}.wav"

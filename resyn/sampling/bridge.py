@@ -22,7 +22,8 @@ def walk_bridge(
 
     `predict_x0(xt, step)` is the network's estimate; `noise()` draws a standard normal like `x1`
     and is None for the deterministic (ODE) walk. The last prediction is returned as it is: the
-    grid's first step lies next to x0 but not on it, so a posterior there would mix in x_t.
+    grid's first step lies next to x0 but not on it, so a posterior there would mix in x_t. That
+    step itself is never asked of `predict_x0`; it may be -1, for x0.
 
     With `from_estimate` the first prediction, made at x1, takes x1's place as the point that the
     walk leaves from; it costs no further evaluation. This is not in the paper.

@@ -96,23 +96,26 @@ class BridgeSchedule:
         return (step + 1) / self.num_steps
 
     def grid(self, nfe: int, spacing: GridSpacing = "uniform") -> list[int]:
-        """nfe + 1 distinct steps from 0 to the last, ascending. Needs 1 <= nfe < num_steps.
+        """nfe + 1 distinct steps from 0 to the last, ascending. Needs 1 <= nfe <= num_steps.
 
-        Where `spacing` would put two of them on one step, the later moves on.
+        Where `spacing` would put two of them on one step, the later moves on. With nfe equal to
+        num_steps the network is asked at every step, 0 too, and -1 stands before it for x0 itself.
         """
         last = self.num_steps - 1
-        if not 1 <= nfe <= last:
-            raise ValueError(f"nfe must be from 1 to {last}, got {nfe}")
+        if not 1 <= nfe <= self.num_steps:
+            raise ValueError(f"nfe must be from 1 to {self.num_steps}, got {nfe}")
+        if spacing not in ("uniform", "quadratic", "sigma"):
+            raise ValueError(f"spacing must be uniform, quadratic or sigma, got {spacing!r}")
+        if nfe == self.num_steps:
+            return list(range(-1, self.num_steps))
         even = np.linspace(0, 1, nfe + 1)
         if spacing == "uniform":
             wanted = even * last
         elif spacing == "quadratic":
             wanted = even**2 * last
-        elif spacing == "sigma":
+        else:
             stds = np.sqrt(self.variances)
             wanted = np.interp(stds[0] + even * (stds[-1] - stds[0]), stds, np.arange(last + 1))
-        else:
-            raise ValueError(f"spacing must be uniform, quadratic or sigma, got {spacing!r}")
         steps = np.round(wanted).astype(int)
         for index in range(1, nfe + 1):
             room = last - (nfe - index)

@@ -43,6 +43,21 @@ class Checkpoint:
         """Optimiser steps taken."""
         return int(self.state["step"])
 
+    def chosen_weights(self, kind: str, where: str) -> dict[str, Tensor]:
+        """The averaged ("ema"; the raw ones where none were averaged) or the "raw" weights.
+
+        Raises UserError, which begins with `where`, when one is not finite.
+        """
+        if kind not in ("ema", "raw"):
+            raise UserError(f"weights: must be 'ema' or 'raw', got {kind!r}")
+        weights = self.ema if kind == "ema" and self.ema else self.weights
+        for name, value in weights.items():
+            if not bool(value.isfinite().all()):
+                raise UserError(
+                    f"{where}: weight {name!r} is not finite; use an earlier checkpoint"
+                )
+        return weights
+
 
 def folder_name(step: int) -> str:
     """Sortable name of a step's folder."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from resyn.codec import load_codec
+from resyn.codec.base import Precision
 from resyn.methods import parse_method
 from resyn.presets import preset
 from resyn.resynthesis import Resynthesizer
@@ -24,7 +25,7 @@ from tests.interleaved import seconds
 
 ROUNDS = 9
 FRAMES = 300
-UTTERANCES = 64
+UTTERANCES, LARGE_UTTERANCES = 64, 16
 PAPER_FRAMES, PAPER_NFE, PAPER_ROUNDS = 750, 7, 3
 
 
@@ -37,7 +38,11 @@ def main() -> None:
     for name, nfe in (("c2f", 7), ("onestep", 1), ("sb", 1), ("sb", 4), ("sb", 16)):
         overhead(name, nfe, long)
     for name, nfe in (("c2f", 7), ("onestep", 1), ("sb", 4)):
-        batching(name, nfe, short)
+        for precision in ("fp32", "bf16"):
+            batching(untrained_model(name, precision=precision), nfe, short)
+    for precision in ("fp32", "bf16"):
+        large = untrained_model("onestep", "base_210m", precision)
+        batching(large, 1, short[:LARGE_UTTERANCES], rounds=2)
     real_time_factor(random.integers(0, 1024, (1, PAPER_FRAMES)))
 
 
@@ -45,13 +50,15 @@ def overhead(name: str, nfe: int, codes: np.ndarray) -> None:
     """The sampler against bare passes; the same passes against themselves as a control."""
     model = untrained_model(name)
     bare = bare_work(model, codes, nfe)
-    ratio(f"{name} NFE {nfe}: sampler / bare", lambda: model.resynthesize(codes, nfe), bare)
+    title = f"{name} NFE {nfe}: sampler / bare (goal <= 1.03)"
+    ratio(title, lambda: model.resynthesize(codes, nfe), bare)
     ratio(f"{name} NFE {nfe}: bare / bare (control)", bare, bare)
 
 
-def batching(name: str, nfe: int, codes: list[np.ndarray]) -> None:
+def batching(model: Resynthesizer, nfe: int, codes: list[np.ndarray], rounds: int = 3) -> None:
     """Utterances one by one against all of them in one batch, and in batches of eight."""
-    model, seeds = untrained_model(name), list(range(len(codes)))
+    seeds = list(range(len(codes)))
+    width = model.network.shape.dim
 
     def batches(size: int) -> None:
         for first in range(0, len(codes), size):
@@ -63,8 +70,9 @@ def batching(name: str, nfe: int, codes: list[np.ndarray]) -> None:
             model.resynthesize(item, nfe, seed)
 
     for size in (8, len(codes)):
-        title = f"{name} NFE {nfe}: one by one / batches of {size}"
-        ratio(title, one_by_one, lambda size=size: batches(size), rounds=3)
+        title = f"{model.method.name} {width} wide, {model.precision}, NFE {nfe}"
+        title += f": one by one / batches of {size} (goal >= 2)"
+        ratio(title, one_by_one, lambda size=size: batches(size), rounds)
 
 
 def real_time_factor(codes: np.ndarray) -> None:
@@ -74,15 +82,21 @@ def real_time_factor(codes: np.ndarray) -> None:
     audio = codes.shape[1] / model.spec.frame_rate
     spent = [seconds(lambda: model.resynthesize(codes, PAPER_NFE)) for _ in range(PAPER_ROUNDS)]
     factors = ", ".join(f"{one / audio:.2f}" for one in sorted(spent))
-    print(f"sb NFE {PAPER_NFE}, base_210m, {audio:.0f} s of speech: RTF {factors}", flush=True)
+    print(
+        f"sb NFE {PAPER_NFE}, base_210m, {audio:.0f} s of speech: RTF {factors} (goal <= 1.2)",
+        flush=True,
+    )
 
 
-def untrained_model(name: str, preset_name: str = "demo") -> Resynthesizer:
+def untrained_model(
+    name: str, preset_name: str = "demo", precision: Precision = "fp32"
+) -> Resynthesizer:
     """The preset's network of `name` with random weights."""
     codec, config = load_codec("demo_24khz"), preset(preset_name, name)
     method = parse_method({"name": name})
     space = LatentSpace(codec.codebooks, torch.zeros(codec.spec.dim), torch.ones(codec.spec.dim))
-    return Resynthesizer(method, method.build_network(codec.spec, config.model), space, codec)
+    network = method.build_network(codec.spec, config.model)
+    return Resynthesizer(method, network, space, codec, precision=precision)
 
 
 def bare_work(model: Resynthesizer, codes: np.ndarray, nfe: int) -> Callable[[], None]:

@@ -12,30 +12,18 @@ import pytest
 import soundfile
 import torch
 
-from pipelines.resynthesize import main
 from resyn.audio.write import write_wav, write_wav_pieces
 from resyn.errors import UserError
 from resyn.storage import open_storage
 from resyn.training.checkpoint import latest_folder, load_checkpoint, save_checkpoint
 from resyn.types import Audio
+from tests.runtime.resynthesis_runs import LENGTHS, run, write_codes
 from tests.tiny_shards import write_tiny_shards
-
-LENGTHS = {"long": 60, "short": 12, "tiny": 3}
 
 
 @pytest.fixture
 def codes(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    arrays = {k: random.integers(0, 1024, (2, n)) for k, n in LENGTHS.items()}
-    np.savez(tmp_path / "codes.npz", **arrays)
-    return tmp_path / "codes.npz"
-
-
-def run(model: Path, source: Path, output: Path, *more: str) -> dict[str, np.ndarray]:
-    """The waveforms made, (S,) by file name."""
-    given = ["--model", str(model), "--input", str(source), "--output", str(output)]
-    main([*given, "--threads", "1", *more])
-    return {file.stem: soundfile.read(file)[0] for file in sorted(output.glob("*.wav"))}
+    return write_codes(tmp_path / "codes.npz")
 
 
 def test_batches_make_the_same_files_and_chunks_files_of_the_same_length(
@@ -70,6 +58,28 @@ def test_a_folder_made_with_other_settings_is_refused(trained: Path, codes: Path
             run(trained, codes, output, "--nfe", "1", *more)
 
 
+def test_precision_and_device_reach_the_model(
+    trained: Path, codes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    exact = run(trained, codes, tmp_path / "fp32", "--nfe", "1", "--device", "cpu")
+    lower = run(trained, codes, tmp_path / "bf16", "--nfe", "1", "--precision", "bf16")
+    assert not np.array_equal(exact["codes-long"], lower["codes-long"])
+    with pytest.raises(UserError, match=r"made with other settings \(precision;"):
+        run(trained, codes, tmp_path / "fp32", "--nfe", "1", "--precision", "bf16")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="--device cuda: torch finds no GPU here"):
+        run(trained, codes, tmp_path / "gpu", "--device", "cuda")
+
+
+def test_a_start_model_reaches_the_walk(trained: Path, codes: Path, tmp_path: Path):
+    """The model's own first estimate stands for another's."""
+    alone = run(trained, codes, tmp_path / "alone", "--nfe", "1")
+    started = run(trained, codes, tmp_path / "started", "--nfe", "1", "--start-model", str(trained))
+    assert not np.array_equal(alone["codes-long"], started["codes-long"])
+    with pytest.raises(UserError, match=r"made with other settings \(start;"):
+        run(trained, codes, tmp_path / "started", "--nfe", "1")
+
+
 def test_sampling_settings_reach_the_method(trained: Path, codes: Path, tmp_path: Path):
     made = [
         run(trained, codes, tmp_path / str(number), "--nfe", "3", *more)["codes-short"]
@@ -87,13 +97,15 @@ def test_sampling_settings_reach_the_method(trained: Path, codes: Path, tmp_path
 
 WRONG = [
     (["--nfe", "0"], "nfe"),
-    (["--nfe", "1000"], "--nfe 1000: sb takes 1 to 999"),
+    (["--nfe", "1001"], "--nfe 1001: sb takes 1 to 1000"),
     (["--sampling", "beta_max=1"], "sampling beta_max: sb has no such setting"),
     (["--sampling", "guidance=2"], "condition_dropout"),
     (["--sampling", "grid"], "--sampling grid: write it as name=value"),
     (["--chunk-seconds", "0"], "chunk_seconds"),
     (["--chunk-seconds", "3"], "--chunk-seconds 3 with --overlap-seconds 2: .* at most half"),
     (["--batch-size", "0"], "batch_size"),
+    (["--precision", "fp16"], "precision"),
+    (["--device", "tpu"], "device"),
 ]
 
 

@@ -63,9 +63,10 @@ def test_grid_is_the_papers():
     assert schedule.grid(4) == [0, 250, 500, 749, 999]
     assert schedule.grid(7) == [0, 143, 285, 428, 571, 714, 856, 999]
     assert schedule.grid(999) == list(range(1000))
+    assert schedule.grid(1000) == [-1, *range(1000)]
 
 
-@pytest.mark.parametrize("nfe", [0, -1, 1000])
+@pytest.mark.parametrize("nfe", [0, -1, 1001])
 def test_grid_refuses_what_the_schedule_cannot_hold(nfe):
     with pytest.raises(ValueError, match="nfe"):
         BridgeSchedule().grid(nfe)
