@@ -85,7 +85,9 @@ class BatchSettings(Settings):
     crop_seconds: float = Field(default=8.0, gt=0)
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Most crops per forward pass of one worker. `auto`: on a GPU as many as its memory takes,
-    measured at the start; 8 on a CPU. Part of no recipe: only time and memory depend on it."""
+    measured at the start; 8 on a CPU and for method `codec`. Part of no recipe: time and memory
+    depend on it, and beyond rounding nothing else but the codebooks of method `codec`, which move
+    with every forward pass."""
     shuffle_window: int = Field(default=16, ge=1)
     """Shards that examples are drawn from at a time; as many are held in memory."""
 

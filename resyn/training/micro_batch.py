@@ -59,13 +59,22 @@ def _bytes_or_none(peak: Callable[[int], int], size: int) -> int | None:
         return None
 
 
+def learns_in_forward(network: nn.Module) -> bool:
+    """Whether forward passes train `network`: it keeps buffers, such as codebooks, beside weights.
+
+    Its results then depend on how a batch is divided, and a trial would leave traces in it.
+    """
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    return bool(network.state_dict().keys() - parameters.keys())
+
+
 def measured_micro_batch(
     config: TrainConfig, network: nn.Module, data: TrainingData, device: torch.device
 ) -> int:
     """The micro-batch for `config` on this CUDA `device`; the same on all ranks.
 
     Tries a forward and backward pass of real crops with the uncompiled network, which is left on
-    the device without gradients.
+    the device without gradients; so not for one that `learns_in_forward`.
     """
     world = dist.get_world_size() if dist.is_initialized() else 1
     plan = BatchPlan.divide(config.batch, world)
