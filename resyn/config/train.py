@@ -132,8 +132,8 @@ class RunSettings(Settings):
     """Weights of the shards' codec, for that ESTOI; None: the codec's own."""
     log_every: int = Field(default=20, ge=1)
     max_failures: int = Field(default=8, ge=0)
-    """Lost or failed workers before the run is given up; machines taken away by notice or by
-    the cloud do not count."""
+    """Lost or failed workers, and outages of the store, before the run is given up; machines taken
+    away by notice or by the cloud do not count."""
     cache_dir: str | None = None
     """Folder on each machine for shards of an object store; None takes one below its folder for
     temporary files."""

@@ -68,7 +68,7 @@ class TrainingRun:
     def resume(self, checkpoint: Checkpoint | None) -> None:
         """Continue from `checkpoint`, whose weights the engine's network already has.
 
-        Raises RunError when the ranks were given different ones.
+        Raises PassingFault when the ranks were given different ones.
         """
         engine, step = self.engine, checkpoint.step if checkpoint is not None else 0
         require_same_step(step, engine.world_size, engine.device, self.config.output)
