@@ -118,6 +118,8 @@ class RunSettings(Settings):
     """CPU threads of one worker."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Steps between checkpoints."""
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
+    """Minutes without a checkpoint after which one is taken between those; None: never."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept; the best one is kept beside them."""
     best_metric: (
@@ -125,7 +127,7 @@ class RunSettings(Settings):
     ) = None
     """What makes a checkpoint the best; None: the latent error, or the loss without latents."""
     validate_every: int | None = Field(default=None, ge=1)
-    """Steps between validations; None: at every checkpoint. The last step is always validated."""
+    """Steps between validations; None: `checkpoint_every`. The last step is always validated."""
     validation_utterances: int = Field(default=4, ge=0)
     """Held-out crops whose ESTOI is measured in a validation, where the codec can be had."""
     codec_weights: str | None = None
