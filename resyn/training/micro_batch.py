@@ -22,13 +22,14 @@ STATE_BYTES = 20
 
 
 def largest_that_fits(share: int, peak: Callable[[int], int], budget: int) -> int:
-    """The largest divisor of `share` whose micro-batch needs at most `budget` bytes.
+    """The largest useful micro-batch for `share` items that needs at most `budget` bytes.
 
+    Useful are the sizes that `BatchPlan` makes of one pass, two passes and so on, divisors or not.
     `peak(n)` is the most memory that n items take at once, in bytes; it may raise
     torch.OutOfMemoryError instead. It is taken to grow with n by a constant per item, which saves
     most trials; what is returned was tried. Raises UserError when one item is too much.
     """
-    untried = [n for n in range(1, share + 1) if share % n == 0]
+    untried = sorted({-(-share // passes) for passes in range(1, share + 1)})
     fits: dict[int, int] = {}
     while untried:
         size = untried[0]
