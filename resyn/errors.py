@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class RunError(Exception):
     """A run that was called rightly and failed: lost workers, NaN loss. Exit code 1."""
+
+
+class PassingFault(RunError):
+    """A RunError that may not come again: a store out of reach. Whoever can try again does so."""

@@ -22,7 +22,7 @@ def base_210m(method: str) -> TrainConfig:
     return TrainConfig(
         method=parse_method({"name": method}),
         optim=OptimSettings(lr=PAPER_LR.get(method, 5e-4)),
-        run=RunSettings(checkpoint_every=5000),
+        run=RunSettings(checkpoint_every=5000, checkpoint_minutes=15),
     )
 
 

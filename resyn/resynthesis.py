@@ -116,7 +116,7 @@ class Resynthesizer:
     def evaluations(self, nfe: int) -> int:
         """Forward passes that `nfe` costs, guidance's and the starter's among them."""
         extra = self.starter.evaluations(self.starter.default_nfe) if self.starter else 0
-        return self.method.evaluations(nfe) + extra
+        return self.method.passes * nfe + extra
 
     def check_nfe(self, nfe: int) -> int:
         """`nfe` itself. Raises UserError outside 1 … `max_nfe`."""

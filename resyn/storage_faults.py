@@ -6,10 +6,17 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resyn.errors import RunError
+from resyn.errors import PassingFault, RunError
 
 #: Codes that s3fs does not make a PermissionError; a HEAD request with a stale token is a 400.
 _REFUSALS = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "400", "403"}
+
+
+#: What machines, network file systems and stores with answers like 503 say of trouble that passes.
+_PASSING = {
+    *(errno.EIO, errno.EREMOTEIO, errno.EBUSY, errno.EAGAIN, errno.ESTALE),
+    *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+}
 
 
 class ChangedError(OSError):
@@ -22,17 +29,28 @@ def is_refusal(error: BaseException) -> bool:
     return lacking or isinstance(error, PermissionError) or error_code(error) in _REFUSALS
 
 
+def is_passing(error: BaseException) -> bool:
+    """True when the same call may succeed later: a store or file system out of reach or busy."""
+    if is_refusal(error):
+        return False
+    if isinstance(error, ConnectionError | TimeoutError) or _from_store(error):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
 @contextmanager
 def explained(where: str) -> Iterator[None]:
     """Turns what files and stores raise into RunError, in one line that begins with `where`.
 
-    Without the chain of causes: it would be printed where a worker's error is.
+    Where `is_passing` says so it is a PassingFault. Without the chain of causes: it would be
+    printed where a worker's error is.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) or _from_store(error):
-            raise RunError(f"{where}: {failure_cause(error)}") from None
+            kind = PassingFault if is_passing(error) else RunError
+            raise kind(f"{where}: {failure_cause(error)}") from None
         raise
 
 

@@ -22,7 +22,8 @@ def report_speed(
     print_ratios(name, [1 / (seconds(ours) / seconds(other)) for _ in range(rounds)])
 
 
-def print_ratios(name: str, ratios: Sequence[float]) -> None:
-    """The median of `ratios` and its spread."""
+def print_ratios(name: str, ratios: Sequence[float], goal: str = "") -> None:
+    """The median of `ratios`, its spread, and the `goal` it is to meet."""
     low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"{name}: {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {len(ratios)} rounds)")
+    beside = f"; goal {goal}" if goal else ""
+    print(f"{name}: {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {len(ratios)} rounds{beside})")

@@ -73,8 +73,8 @@ def test_oracles_hold_under_every_sampling_option(settings):
         made = model.latents(given, nfe, [3])
         truth = model.codec.dequantize(given[:, : 1 + nfe]) if settings["name"] == "c2f" else z
         assert torch.allclose(made, truth, atol=1e-5)
-        assert model.network.calls == model.method.evaluations(nfe)
-        assert model.method.evaluations(nfe) == nfe * (2 if "guidance" in settings else 1)
+        assert model.network.calls == model.evaluations(nfe)
+        assert model.evaluations(nfe) == nfe * (2 if "guidance" in settings else 1)
 
 
 @pytest.mark.parametrize("codec_name", ["demo_24khz", "encodec_24khz_random"])

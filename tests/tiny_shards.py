@@ -41,7 +41,7 @@ def encode_folder(
     job = open_job(source, output, recipe, codec)
     for unit in job.pending():
         rows = read_rows(output, unit)
-        decoded = decode_unit(source, rows, codec.spec.sample_rate, False)
+        decoded = decode_unit(source, rows, codec.spec.sample_rate, "audio" in columns)
         encoded = encode_unit(codec, decoded, columns, BatchShape(1, 1.0))
         commit_unit(output, unit.unit, encoded, codec.spec, columns)
     return shards

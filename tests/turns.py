@@ -11,23 +11,35 @@ import torch.distributed as dist
 POLL_SECONDS, PATIENCE_SECONDS = 0.005, 120.0
 
 
-def serve(folder: Path, group: str, work: Callable[[], object]) -> None:
-    """In every process of `group`: do `work` whenever it is the group's turn, until the end.
+class TurnTaker:
+    """A process of `group`, whose turns lie between two calls of `end_and_wait`.
 
     Rank 0 says when the whole group is ready and how long a turn took, barriers included.
     """
-    rank, turn = dist.get_rank(), 0
-    work()
-    dist.barrier()
-    if rank == 0:
-        _write(folder / f"ready-{group}", "")
-    while wait_for(folder / f"go-{group}-{turn}", folder / "stop"):
-        begun = time.perf_counter()
-        work()
+
+    def __init__(self, folder: Path, group: str) -> None:
+        self.folder, self.group, self.turn = folder, group, -1
+        self._begun = 0.0
+
+    def end_and_wait(self) -> bool:
+        """End a turn, the first of which warms up; True at the next, False when there is none."""
         dist.barrier()
-        if rank == 0:
-            _write(folder / f"done-{group}-{turn}", str(time.perf_counter() - begun))
-        turn += 1
+        if dist.get_rank() == 0:
+            taken = str(time.perf_counter() - self._begun)
+            last = f"done-{self.group}-{self.turn}" if self.turn >= 0 else f"ready-{self.group}"
+            _write(self.folder / last, taken)
+        self.turn += 1
+        more = wait_for(self.folder / f"go-{self.group}-{self.turn}", self.folder / "stop")
+        self._begun = time.perf_counter()
+        return more
+
+
+def serve(folder: Path, group: str, work: Callable[[], object]) -> None:
+    """In every process of `group`: do `work` whenever it is the group's turn, until the end."""
+    taker = TurnTaker(folder, group)
+    work()
+    while taker.end_and_wait():
+        work()
 
 
 def take_turns(folder: Path, groups: Sequence[str], rounds: int) -> dict[str, list[float]]:

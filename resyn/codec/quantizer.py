@@ -109,7 +109,13 @@ class ResidualQuantizer(nn.Module):
         """Quantise for training: prefix sums (K,B,T,D) and the commitment loss per item (B,).
 
         Prefix sum k is the sum of the first k + 1 levels. Learns the codebooks in training mode.
+        In float32 throughout, also under autocast.
         """
+        # In bfloat16 the moving averages would lose what a batch adds to them.
+        with torch.autocast(z.device.type, enabled=False):
+            return self._quantise(z.float())
+
+    def _quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
         residual = z.detach().reshape(-1, z.shape[-1])
         total = torch.zeros_like(residual)
         prefixes, commitment = [], torch.zeros(len(z), device=z.device)

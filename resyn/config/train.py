@@ -85,7 +85,9 @@ class BatchSettings(Settings):
     crop_seconds: float = Field(default=8.0, gt=0)
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Most crops per forward pass of one worker. `auto`: on a GPU as many as its memory takes,
-    measured at the start; 8 on a CPU. Part of no recipe: only time and memory depend on it."""
+    measured at the start; 8 on a CPU and for method `codec`. Part of no recipe: time and memory
+    depend on it, and beyond rounding nothing else but the codebooks of method `codec`, which move
+    with every forward pass."""
     shuffle_window: int = Field(default=16, ge=1)
     """Shards that examples are drawn from at a time; as many are held in memory."""
 
@@ -116,6 +118,8 @@ class RunSettings(Settings):
     """CPU threads of one worker."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Steps between checkpoints."""
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
+    """Minutes without a checkpoint after which one is taken between those; None: never."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept; the best one is kept beside them."""
     best_metric: (
@@ -123,7 +127,7 @@ class RunSettings(Settings):
     ) = None
     """What makes a checkpoint the best; None: the latent error, or the loss without latents."""
     validate_every: int | None = Field(default=None, ge=1)
-    """Steps between validations; None: at every checkpoint. The last step is always validated."""
+    """Steps between validations; None: `checkpoint_every`. The last step is always validated."""
     validation_utterances: int = Field(default=4, ge=0)
     """Held-out crops whose ESTOI is measured in a validation, where the codec can be had."""
     codec_weights: str | None = None
@@ -132,8 +136,8 @@ class RunSettings(Settings):
     stop_at_step: int | None = Field(default=None, ge=1)
     """Step after which this call ends, with a checkpoint; the schedule stays that of `steps`."""
     max_failures: int = Field(default=8, ge=0)
-    """Lost or failed workers before the run is given up; machines taken away by notice or by
-    the cloud do not count."""
+    """Lost or failed workers, and outages of the store, before the run is given up; machines taken
+    away by notice or by the cloud do not count."""
     cache_dir: str | None = None
     """Folder on each machine for shards of an object store; None takes one below its folder for
     temporary files."""

@@ -68,19 +68,22 @@ class CropSampler:
 
 
 def hold_out(
-    utt_ids: Sequence[str] | pa.ChunkedArray, share: float, seed: int
+    utt_ids: Sequence[str] | pa.ChunkedArray, share: float, most: int, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Indices (training, validation): about `share` of the segments, by rank of a seeded order.
+    """Indices (training, validation): about `share` of the segments, and at most `most`.
 
-    Fewer than two segments cannot be divided; then validation is empty.
+    Validation takes the first of a seeded order of all ids, whatever their order here, and comes
+    in that order, so that any beginning of it is spread over the whole set. Fewer than two
+    segments cannot be divided; then validation is empty.
     """
-    count = min(len(utt_ids) - 1, max(1, round(share * len(utt_ids)))) if share > 0 else 0
+    count = min(len(utt_ids) - 1, most, max(1, round(share * len(utt_ids)))) if share > 0 else 0
     names = utt_ids if isinstance(utt_ids, pa.ChunkedArray) else pa.array(utt_ids, pa.string())
     rising = pc.call_function("sort_indices", [names]).to_numpy().astype(np.int64)
     order = np.random.default_rng([seed, 2]).permutation(rising)
-    held = np.zeros(len(utt_ids), bool)
-    held[order[: max(0, count)]] = True
-    return np.flatnonzero(~held).tolist(), np.flatnonzero(held).tolist()
+    held = order[: max(0, count)]
+    kept = np.ones(len(utt_ids), bool)
+    kept[held] = False
+    return np.flatnonzero(kept).tolist(), held.tolist()
 
 
 def take_share(

@@ -83,10 +83,6 @@ class ResynthesisMethod(Method, Protocol):
         """The number of evaluations used when none is asked for."""
         ...
 
-    def evaluations(self, nfe: int) -> int:
-        """Forward passes of the network that an NFE of `nfe` costs, where it is not itself."""
-        ...
-
     def resynthesize(self, net: Network, cond: Condition, nfe: int, random: SampleRandom) -> Tensor:
         """Latents (B,T,D) in codec units from coarse codes."""
         ...
@@ -122,10 +118,6 @@ class TransformerMethod:
                 f"{spec.num_codebooks} codebooks of {spec.name}"
             )
         return Transformer(self.network_io(spec), shape)
-
-    def evaluations(self, nfe: int) -> int:
-        """Forward passes of the network: `nfe` itself."""
-        return nfe
 
     def max_coarse(self, spec: CodecSpec) -> int:
         """The most coarse levels that leave something to do."""

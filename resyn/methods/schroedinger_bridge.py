@@ -109,10 +109,6 @@ class SchroedingerBridge(TransformerMethod):
         """One evaluation per step of the schedule: the paper's T."""
         return self.num_steps
 
-    def evaluations(self, nfe: int) -> int:
-        """Forward passes of `nfe` steps: guidance takes a second one in each."""
-        return nfe if self.guidance == 1 else 2 * nfe
-
     def default_nfe(self, spec: CodecSpec) -> int:
         """Four: the paper's least cost with better similarity than one step (Table 1)."""
         return 4

@@ -11,13 +11,18 @@ from torch import nn
 from resyn.config.train import TrainConfig
 from resyn.training.data import BatchPlan, TrainingData
 from resyn.training.engine import Engine, TorchEngine
-from resyn.training.micro_batch import measured_micro_batch
+from resyn.training.micro_batch import learns_in_forward, measured_micro_batch
 from resyn.training.zero import compiles
 
 
 def with_measured_batch(config: TrainConfig, network: nn.Module, data: TrainingData) -> TrainConfig:
-    """`config` with the micro-batch that this GPU's memory takes, where that is left open."""
+    """`config` with the micro-batch that this GPU's memory takes, where that is left open.
+
+    A network that learns as it is used cannot be tried out: it keeps the default.
+    """
     if config.batch.micro_batch != "auto" or not config.run.use_gpu:
+        return config
+    if learns_in_forward(network):
         return config
     device = torch.device("cuda", torch.cuda.current_device())
     found = measured_micro_batch(config, network, data, device)

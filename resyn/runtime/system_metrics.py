@@ -61,7 +61,7 @@ class SystemMonitor:
 
 
 def _monitors() -> list[BaseMetricsMonitor]:
-    """Those that work here; that of GPUs needs the package nvidia-ml-py and a GPU."""
+    """Those that work here; that of GPUs needs a GPU."""
     found: list[BaseMetricsMonitor] = []
     for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor):
         try:

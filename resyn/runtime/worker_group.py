@@ -22,6 +22,10 @@ from resyn.training.observer import Observer
 #: Ray's name for how long one attempt at starting a group may wait for its machines.
 _START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
+#: Seconds between looks for machines to grow by. Growing starts the group anew from its last
+#: checkpoint, which should not happen for every machine that comes.
+_GROW_SECONDS = 1800.0
+
 
 def fit_on_ray(config: TrainConfig, say: Callable[[str], None]) -> None:
     """Train on Ray Train workers, to the end of the run.
@@ -64,7 +68,10 @@ def fit_on_ray(config: TrainConfig, say: Callable[[str], None]) -> None:
 def scaling(run: RunSettings) -> ScalingConfig:
     """A fixed group of workers, or one between the fewest and the most that the cluster holds."""
     return ScalingConfig(
-        num_workers=run.num_workers, use_gpu=run.use_gpu, resources_per_worker=worker_needs(run)
+        num_workers=run.num_workers,
+        use_gpu=run.use_gpu,
+        resources_per_worker=worker_needs(run),
+        elastic_resize_monitor_interval_s=_GROW_SECONDS,
     )
 
 

@@ -16,7 +16,7 @@ from ray.train.v2._internal.execution.controller.state import (
     SchedulingState,
 )
 
-from resyn.errors import RunError, UserError
+from resyn.errors import PassingFault, RunError, UserError
 from resyn.storage_faults import first_line
 
 _WAITING = (InitializingState, SchedulingState, ReschedulingState, RestartingState)
@@ -34,7 +34,8 @@ class WorkerWatch(ControllerCallback, WorkerGroupCallback):
 
     Says what is missing while a group of workers cannot start, and ends the run when that lasts
     `timeout` seconds. Says when workers are lost. Ends the run at once on an error that resyn
-    itself explains, which would only come again; all others are Ray Train's to retry.
+    itself explains, which would only come again; all others, and a PassingFault, are Ray Train's
+    to retry.
     """
 
     def __init__(self, board: Any, workers: int, needs: Mapping[str, float], timeout: float):
@@ -63,7 +64,7 @@ class WorkerWatch(ControllerCallback, WorkerGroupCallback):
         """Ray Train's hook, every two seconds while workers run."""
         errors: dict[int, Exception] = worker_group_status.errors
         for error in errors.values():
-            if isinstance(error, UserError | RunError):
+            if isinstance(error, UserError | RunError) and not isinstance(error, PassingFault):
                 raise error
         if errors:
             # Of a worker that died and of those that noticed, the first is the cause.

@@ -101,7 +101,8 @@ class CheckpointStore:
     def save(self, checkpoint: Checkpoint) -> str:
         """Commit a checkpoint, mark the best, drop what is not kept; returns the URI.
 
-        Raises RunError when the storage refuses; what was there before is then untouched.
+        Raises RunError when the storage refuses, PassingFault when it is out of reach; what was
+        there before is then untouched.
         """
         name = folder_name(checkpoint.step)
         with explained(self.uri(name)):

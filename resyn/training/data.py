@@ -19,7 +19,8 @@ from resyn.randomness import derive_seed
 from resyn.storage import open_storage
 from resyn.types import AudioBatch, LatentBatch, LatentSpace
 
-#: Share of the segments kept from training to validate on, and the most crops taken from them.
+#: Share of the segments kept from training to validate on, and the most of them: one crop is
+#: taken of each, so more would be withheld in vain.
 VALIDATION_SHARE = 0.02
 VALIDATION_CROPS = 16
 
@@ -89,7 +90,9 @@ class TrainingData:
         self.frames = max(1, round(config.batch.crop_seconds * spec.frame_rate))
         self.waveforms = "audio" in config.typed_method.columns
         self.space = None if self.waveforms else latent_space(reader)
-        kept, self.held = hold_out(segments.utt_ids, VALIDATION_SHARE, config.seed)
+        kept, self.held = hold_out(
+            segments.utt_ids, VALIDATION_SHARE, VALIDATION_CROPS, config.seed
+        )
         # Validation and the statistics of z stay those of all data, so that subsets compare.
         self.kept = np.array(take_share(kept, segments.num_frames, config.subset, config.seed))
         window = config.batch.shuffle_window
@@ -138,11 +141,10 @@ class TrainingData:
         return [self.reader.segments[index].utt_id for index in segments]
 
     def validation(self) -> MicroBatch | None:
-        """The first frames of up to sixteen held-out segments; None when there is none."""
-        held = self.held[:VALIDATION_CROPS]
-        if not held:
+        """The first frames of every held-out segment; None when there is none."""
+        if not self.held:
             return None
-        crops = [Crop(number, segment, 0) for number, segment in enumerate(held)]
+        crops = [Crop(number, segment, 0) for number, segment in enumerate(self.held)]
         return MicroBatch(self._load(crops), [derive_seed("validation", c.example) for c in crops])
 
 

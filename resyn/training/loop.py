@@ -20,6 +20,7 @@ from resyn.training.engine import Engine
 from resyn.training.feeding import Ready
 from resyn.training.finite import FiniteGuard
 from resyn.training.flops import step_flops
+from resyn.training.looks import Looks
 from resyn.training.observer import Observer, Progress
 from resyn.training.optim import learning_rate
 from resyn.training.ranks import require_same_step
@@ -68,7 +69,7 @@ class TrainingRun:
     def resume(self, checkpoint: Checkpoint | None) -> None:
         """Continue from `checkpoint`, whose weights the engine's network already has.
 
-        Raises RunError when the ranks were given different ones.
+        Raises PassingFault when the ranks were given different ones.
         """
         engine, step = self.engine, checkpoint.step if checkpoint is not None else 0
         require_same_step(step, engine.world_size, engine.device, self.config.output)
@@ -88,32 +89,39 @@ class TrainingRun:
         run = self.config.run
         validate_every = run.validate_every or run.checkpoint_every
         steps = range(self.step, self.config.last_step)
+        looks = Looks(self.step, self.engine.world_size, self.engine.device)
         clock, since = time.perf_counter(), self.step
         batches = load_ahead(self.ready_batches, steps, run.load_ahead, run.load_ahead)
         for micro_batches in self.stepping.parts.watch(batches):
             sums = self.train_step(micro_batches)
             self._guard.note(self.step, sums["loss"])
-            if any(map(self._due, (run.log_every, validate_every, run.checkpoint_every))):
+            look = looks.due(self.step)
+            if look or any(map(self._due, (run.log_every, validate_every, run.checkpoint_every))):
                 self._guard.check_loss(self.checkpoint)
-            urgent = False
             if self._due(run.log_every):
                 measured = self._reduce(sums)
                 self.metrics |= measured
                 elapsed = time.perf_counter() - clock
                 observer.progress(self._progress(measured, self.step - since, elapsed))
                 clock, since = time.perf_counter(), self.step
-                urgent = observer.ends_soon()
             if self._due(validate_every):
                 observer.validation(self.step, self._validate())
                 clock, since = time.perf_counter(), self.step
-            if self._due(run.checkpoint_every) or urgent:
+            early = look and self._save_early(looks.look(self.step), observer)
+            if early or self._due(run.checkpoint_every):
                 observer.before_save()
                 self._save()
                 observer.checkpoint(self.step, self.metrics)
+                looks.saved()
                 clock, since = time.perf_counter(), self.step
         best = self.store.best()
         best = self.store.uri(best) if best else None
         return TrainResult(self.step, self.metrics, self.checkpoint, self.run_id, best)
+
+    def _save_early(self, unsaved: float, observer: Observer) -> bool:
+        """Whether `unsaved` seconds without a checkpoint, or an end that is near, call for one."""
+        minutes = self.config.run.checkpoint_minutes
+        return observer.ends_soon() or (minutes is not None and unsaved >= 60 * minutes)
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.last_step

@@ -22,13 +22,14 @@ STATE_BYTES = 20
 
 
 def largest_that_fits(share: int, peak: Callable[[int], int], budget: int) -> int:
-    """The largest divisor of `share` whose micro-batch needs at most `budget` bytes.
+    """The largest useful micro-batch for `share` items that needs at most `budget` bytes.
 
+    Useful are the sizes that `BatchPlan` makes of one pass, two passes and so on, divisors or not.
     `peak(n)` is the most memory that n items take at once, in bytes; it may raise
     torch.OutOfMemoryError instead. It is taken to grow with n by a constant per item, which saves
     most trials; what is returned was tried. Raises UserError when one item is too much.
     """
-    untried = [n for n in range(1, share + 1) if share % n == 0]
+    untried = sorted({-(-share // passes) for passes in range(1, share + 1)})
     fits: dict[int, int] = {}
     while untried:
         size = untried[0]
@@ -59,13 +60,22 @@ def _bytes_or_none(peak: Callable[[int], int], size: int) -> int | None:
         return None
 
 
+def learns_in_forward(network: nn.Module) -> bool:
+    """Whether forward passes train `network`: it keeps buffers, such as codebooks, beside weights.
+
+    Its results then depend on how a batch is divided, and a trial would leave traces in it.
+    """
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    return bool(network.state_dict().keys() - parameters.keys())
+
+
 def measured_micro_batch(
     config: TrainConfig, network: nn.Module, data: TrainingData, device: torch.device
 ) -> int:
     """The micro-batch for `config` on this CUDA `device`; the same on all ranks.
 
     Tries a forward and backward pass of real crops with the uncompiled network, which is left on
-    the device without gradients.
+    the device without gradients; so not for one that `learns_in_forward`.
     """
     world = dist.get_world_size() if dist.is_initialized() else 1
     plan = BatchPlan.divide(config.batch, world)

@@ -34,7 +34,7 @@ class Observer:
         """A checkpoint is committed; `metrics` is all that is known. On every rank."""
 
     def ends_soon(self) -> bool:
-        """Asked whenever metrics are due; True takes a checkpoint at once.
+        """Asked every few seconds; True takes a checkpoint at once.
 
         All ranks must answer alike.
         """

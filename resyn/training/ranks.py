@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
-from resyn.errors import RunError
+from resyn.errors import PassingFault
 
 
 def require_same_step(step: int, world_size: int, device: torch.device, where: str) -> None:
-    """Raises RunError on every rank when they start from different steps. Collective.
+    """Raises PassingFault on every rank when they start from different steps. Collective.
 
     A rank that could not read what the others could has fallen back to an older checkpoint.
     """
@@ -19,7 +19,7 @@ def require_same_step(step: int, world_size: int, device: torch.device, where: s
     dist.all_reduce(ends, op=dist.ReduceOp.MAX)
     last, first = int(ends[0]), -int(ends[1])
     if first != last:
-        raise RunError(
+        raise PassingFault(
             f"{where}: the workers read different checkpoints, of steps {first} and {last}; the "
             "same command tries again"
         )

@@ -37,7 +37,8 @@ class Listener:
 class Validator:
     """The same figures for any weights of one method, on the same crops with the same noise.
 
-    `listener`, if one is given, costs decoding; one rank is enough to have it.
+    `listener`, if one is given, costs decoding; one rank is enough to have it. The network runs
+    alike with and without: its weights may be divided among ranks, which then all take part.
     """
 
     def __init__(
@@ -61,43 +62,36 @@ class Validator:
         network.eval()
         output = self.method.loss(network, self.batch, self._random())
         figures = {"loss": float(output.per_item.mean())}
-        latents = self._latents(network)
-        if latents is not None:
-            assert isinstance(self.batch, LatentBatch)
-            error = (self.batch.space.normalise(latents) - self.batch.x0).square().mean(-1)
+        made = self._made(network)
+        if made is not None and isinstance(self.batch, LatentBatch):
+            error = (self.batch.space.normalise(made) - self.batch.x0).square().mean(-1)
             figures["latent_error"] = float(masked_mean(error, self.batch.mask).mean())
-        figures |= self._listen(network, latents)
+        if made is not None and self.listener is not None:
+            figures |= self._listen(self.listener, made)
         network.train(training)
         return figures
 
     def _random(self) -> SampleRandom:
         return SampleRandom(self.seeds, self.device)
 
-    def _latents(self, network: nn.Module) -> Tensor | None:
-        if not isinstance(self.method, ResynthesisMethod):
+    def _made(self, network: nn.Module) -> Tensor | None:
+        """Latents (B,T,D) or, of a codec, audio (B,1,S); None from a method that makes neither."""
+        if isinstance(self.batch, AudioBatch):
+            if isinstance(self.method, CodecAutoencoder):
+                return self.method.reconstruct(network, self.batch.audio)
             return None
-        if not isinstance(self.batch, LatentBatch):
+        if not isinstance(self.method, ResynthesisMethod):
             return None
         cond = self.batch.condition(self.method.num_coarse)
         nfe = self.method.default_nfe(self.spec)
         return self.method.resynthesize(network, cond, nfe, self._random())
 
-    def _listen(self, network: nn.Module, latents: Tensor | None) -> dict[str, float]:
-        listener = self.listener
-        if listener is None:
-            return {}
+    def _listen(self, listener: Listener, made: Tensor) -> dict[str, float]:
         count = listener.utterances
-        if isinstance(self.batch, LatentBatch):
-            truth, made = self.batch.z[:count], latents
-        elif isinstance(self.method, CodecAutoencoder):
-            truth = self.batch.audio[:count]
-            made = self.method.reconstruct(network, truth)
-        else:
-            return {}
-        if made is None:
-            return {}
         if self._reference is None:
-            self._reference = self._audio(listener, truth)
+            batch = self.batch
+            truth = batch.z if isinstance(batch, LatentBatch) else batch.audio
+            self._reference = self._audio(listener, truth[:count])
         pairs = zip(self._reference, self._audio(listener, made[:count]), strict=True)
         rate = self.spec.sample_rate
         scores = [listener.score(reference, estimate, rate) for reference, estimate in pairs]

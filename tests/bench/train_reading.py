@@ -1,20 +1,20 @@
-"""Training from shards through the reader against the same steps on batches in memory."""
+"""Step time of the real loop, from shards through the reader, against batches in memory."""
 
 from __future__ import annotations
 
-import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from resyn.runtime.ray_train import prepare_run
-from resyn.training.ahead import load_ahead
+from resyn.training.loop import TrainingRun
 from tests.bench.read_shards import encode_corpus
 from tests.bench.train_step import bench_config
-from tests.interleaved import print_ratios, seconds
+from tests.interleaved import print_ratios
+from tests.loop_turns import loop_config, run_in_turns
 
-STEPS, ROUNDS = 4, 7
+STEPS, ROUNDS = 4, 9
 
 
 def main() -> None:
@@ -23,23 +23,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shards = {"shards": str(encode_corpus(folder / "corpus"))}
-        run = prepare_run(bench_config(folder).override(shards))
-        held = [run.data.step(number, run.plan, 0) for number in range(STEPS)]
-        feeder, fresh = run.stepping.feeder, itertools.count(STEPS)
+        config = bench_config(folder).override(shards)
+        turns = run_in_turns(loop_config(config, folder, STEPS, ROUNDS + 1), from_memory)
+    print_ratios("reader-fed loop ÷ steps in memory, step time", turns.ratios, "≤ 1.02")
+    print_ratios("steps in memory ÷ themselves (control)", turns.control)
 
-        def from_shards() -> None:
-            numbers = itertools.islice(fresh, STEPS)
-            for micro_batches in load_ahead(run.ready_batches, numbers):
-                run.train_step(micro_batches)
 
-        def from_memory() -> None:
-            for micro_batches in held:
-                run.train_step([feeder.feed(micro.batch, micro.seeds) for micro in micro_batches])
+def from_memory(run: TrainingRun) -> Callable[[], None]:
+    """`STEPS` of our steps over batches in memory, without the loop around them."""
+    held = [run.data.step(number, run.plan, 0) for number in range(STEPS)]
+    feeder, lr = run.stepping.feeder, run.config.optim.lr
 
-        for title, work in (("reader-fed", from_shards), ("in memory (control)", from_memory)):
-            work(), from_memory()
-            ratios = [seconds(work) / seconds(from_memory) for _ in range(ROUNDS)]
-            print_ratios(f"{title} ÷ in memory, step time", ratios)
+    def steps() -> None:
+        for micro_batches in held:
+            run.stepping([feeder.feed(micro.batch, micro.seeds) for micro in micro_batches], lr)
+
+    return steps
 
 
 if __name__ == "__main__":

@@ -42,10 +42,24 @@ def test_nothing_to_sample_is_an_error():
 
 def test_hold_out_divides_and_ignores_the_order_of_listing():
     ids = [f"u{n}" for n in range(50)]
-    kept, held = hold_out(ids, 0.1, seed=0)
+    kept, held = hold_out(ids, 0.1, 100, seed=0)
     assert sorted(kept + held) == list(range(50))
     assert len(held) == 5
-    reversed_kept, reversed_held = hold_out(ids[::-1], 0.1, seed=0)
-    assert {ids[i] for i in held} == {ids[::-1][i] for i in reversed_held}
+    reversed_kept, reversed_held = hold_out(ids[::-1], 0.1, 100, seed=0)
+    assert [ids[i] for i in held] == [ids[::-1][i] for i in reversed_held]
     assert len(reversed_kept) == 45
-    assert hold_out(["only"], 0.1, 0) == ([0], [])
+    assert hold_out(["only"], 0.1, 100, 0) == ([0], [])
+
+
+def test_held_out_segments_are_few_and_lie_all_over_a_large_set():
+    """As LibriLight's would: 40 shards of 500 segments, of which 2 % would be 400."""
+    ids = [f"{shard:02d}/{row:03d}" for shard in range(40) for row in range(500)]
+    kept, held = hold_out(ids, 0.02, 16, seed=0)
+    assert (kept, held) == hold_out(ids, 0.02, 16, seed=0)
+    assert len(held) == 16
+    assert sorted(kept + held) == list(range(len(ids)))
+    shards = [index // 500 for index in held]
+    assert len(set(shards)) >= 10
+    assert len(set(shards[:4])) >= 3
+    assert min(shards) < 10
+    assert max(shards) >= 30

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from resyn.errors import RunError, UserError
+from resyn.errors import PassingFault, RunError, UserError
 from resyn.presets import preset
 from resyn.runtime.ray_train import fit
-from resyn.runtime.worker_watch import capacity
+from resyn.runtime.worker_watch import WorkerWatch, capacity
 from resyn.training.checkpoint import CheckpointStore
 from resyn.training.plan import plan_training
 from tests.runtime.conftest import debug_config
@@ -64,6 +65,18 @@ def test_workers_that_the_cluster_lacks_are_waited_for_and_then_not(
     assert len(lines) == 1
     assert lines[0].startswith(f"waiting for {lack}")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_outage_of_the_store_is_left_to_a_restart_and_a_refusal_is_not():
+    said: list[str] = []
+    board = SimpleNamespace(push=SimpleNamespace(remote=said.append))
+    watch = WorkerWatch(board, 2, {"CPU": 1.0}, 10)
+    passing = PassingFault("s3://run/step-5: the store answered 503; the same command resumes")
+    watch.after_worker_group_poll_status(SimpleNamespace(errors={0: passing}))
+    assert said == [f"lost worker 0 ({passing})"]
+    for error in (RunError("access denied"), UserError("no such key")):
+        with pytest.raises(type(error), match=str(error)):
+            watch.after_worker_group_poll_status(SimpleNamespace(errors={1: passing, 0: error}))
 
 
 def test_room_is_counted_node_by_node():

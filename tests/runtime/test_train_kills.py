@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 
 from tests.runtime.train_faults import (
     MOST_SECONDS,
+    losses_of,
     steps_of,
     train_workers,
     wait_for_step,
@@ -126,6 +127,16 @@ def assert_same_losses(left: Path, right: Path, within: float) -> None:
             assert loss == pytest.approx(expected[0], abs=within), step
 
 
+def assert_same_lines(left: list[str], right: list[str]) -> None:
+    """Losses of the right run's lines, redone steps too, are the left's in the digits shown.
+
+    MLflow is told of a redone step once, so the second time is in the lines alone.
+    """
+    expected = dict(zip(steps_of(left), losses_of(left), strict=True))
+    for step, loss in zip(steps_of(right), losses_of(right), strict=True):
+        assert loss == pytest.approx(expected[step], rel=1e-3), step
+
+
 @pytest.mark.parametrize(("engine", "victim"), [("deepspeed", "worker"), ("torch", "driver")])
 def test_the_papers_network_killed_anywhere_has_the_same_losses(
     s3: S3, tiny_shards: Path, tmp_path: Path, empty_store: Path, engine: str, victim: str
@@ -160,6 +171,9 @@ def test_the_papers_network_killed_anywhere_has_the_same_losses(
     if victim == "driver":
         with run("killed", 2) as again:
             assert any("resuming at step" in line for line in again.finish())
+        assert min(steps_of(again.lines)) <= max(steps_of(killed.lines))
+        assert_same_lines(whole.lines, again.lines)
+    assert_same_lines(whole.lines, killed.lines)
     shutil.rmtree(tmp_path / "killed")
     assert_same_losses(tmp_path / "whole.db", tmp_path / "killed.db", 1e-6)
     with run("one", 1) as one:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from resyn.config.train import RunSettings, TrainConfig
+from resyn.config.train import BatchSettings, RunSettings, TrainConfig
 from resyn.errors import UserError
 from resyn.presets import preset
+from resyn.training.data import BatchPlan
 from resyn.training.micro_batch import largest_that_fits
 from resyn.training.zero import check_engine, compiles, zero_settings, zero_stage
 
@@ -80,10 +81,19 @@ def test_micro_batches_are_no_part_of_the_recipe():
             config.override({"batch.micro_batch": wrong})
 
 
-@pytest.mark.parametrize("share", [1, 7, 25, 100, 96])
+def divided(items: int, micro: int) -> BatchPlan:
+    settings = BatchSettings(batch_seconds=items, crop_seconds=1, micro_batch=micro)
+    return BatchPlan.divide(settings, 1)
+
+
+def test_a_prime_share_is_not_done_one_by_one():
+    assert largest_that_fits(97, lambda items: items, 50) == 49
+
+
+@pytest.mark.parametrize("share", [1, 7, 25, 97, 100, 96])
 @pytest.mark.parametrize("base", [0, 300])
 @pytest.mark.parametrize("reports", [True, False], ids=["too much", "out of memory"])
-def test_the_largest_divisor_that_fits_is_found_in_few_trials(share, base, reports):
+def test_no_size_needs_fewer_passes_than_the_one_found_in_few_trials(share, base, reports):
     for budget in (base + 10, base + 55, base + 250, base + 960, base + 5000):
         tried = []
 
@@ -94,9 +104,10 @@ def test_the_largest_divisor_that_fits_is_found_in_few_trials(share, base, repor
                 raise torch.OutOfMemoryError
             return need
 
-        fitting = [n for n in range(1, share + 1) if share % n == 0 and base + 10 * n <= budget]
+        largest = max(n for n in range(1, share + 1) if base + 10 * n <= budget)
         found = largest_that_fits(share, peak, budget)
-        assert found == max(fitting)
+        assert divided(share, found) == divided(share, largest)
+        assert divided(share, found).micro == found
         assert found in tried
         assert len(tried) <= 4
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from resyn.errors import RunError
+from resyn.errors import PassingFault
 from resyn.training.finite import LossWatch
 from resyn.training.ranks import require_same_step
 
@@ -42,7 +42,7 @@ def rank_of_two(rank: int, rendezvous: str) -> None:
         assert watch.first_bad(2) == (None if step < 3 else (3, math.inf)), step
     cpu = torch.device("cpu")
     require_same_step(6, 2, cpu, "out")
-    with pytest.raises(RunError, match=r"out: the workers read different .* steps 3 and 6"):
+    with pytest.raises(PassingFault, match=r"out: the workers read different .* steps 3 and 6"):
         require_same_step((6, 3)[rank], 2, cpu, "out")
     dist.destroy_process_group()
 

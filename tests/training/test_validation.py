@@ -21,14 +21,15 @@ CODEC = load_codec("demo_24khz")
 
 
 class Constant(nn.Module):
-    """Answers the same to everything, and says whether it trained meanwhile."""
+    """Answers the same to everything, counts, and says whether it trained meanwhile."""
 
     def __init__(self, answer: object) -> None:
         super().__init__()
-        self.answer, self.trained = answer, False
+        self.answer, self.trained, self.calls = answer, False, 0
 
     def forward(self, *inputs: object, **named: object) -> object:
         self.trained |= self.training
+        self.calls += 1
         return self.answer
 
 
@@ -88,6 +89,24 @@ def test_a_codec_is_judged_by_its_own_reconstruction(make_tone):
     assert perfect == pytest.approx({"loss": 0, "estoi": 1}, abs=1e-5)
     noise = 0.1 * torch.randn(audio.shape, generator=torch.Generator().manual_seed(0))
     assert validator.measure(Constant(FrameCodecOutput(noise, torch.zeros(1))))["estoi"] < 0.5
+
+
+@pytest.mark.parametrize("name", ["onestep", "sb", "codec"])
+def test_the_network_runs_alike_with_and_without_a_listener(encoded: CodecFrames, name: str):
+    """Its weights may be divided among ranks, of which one listens."""
+    latents = held(encoded)
+    assert isinstance(latents.batch, LatentBatch)
+    audio = torch.zeros(2, 1, 24_000)
+    codec = (MicroBatch(AudioBatch(audio), [1, 2]), FrameCodecOutput(audio, torch.zeros(2)))
+    batch, answer = codec if name == "codec" else (latents, torch.zeros_like(latents.batch.z))
+    runs = []
+    for listener in (None, Listener("heard", lambda *pair: 1.0, 1, CODEC)):
+        network = Constant(answer)
+        validator = Validator(parse_method({"name": name}), batch, CODEC.spec, CPU)
+        validator.listener = listener
+        assert ("heard" in validator.measure(network)) == (listener is not None)
+        runs.append(network.calls)
+    assert runs[0] == runs[1] > 1
 
 
 def test_nothing_is_heard_without_a_listener(encoded: CodecFrames):
