@@ -71,6 +71,24 @@ def test_padding_is_exact(codec: Codec, decoded: pa.Table) -> None:
     np.testing.assert_allclose(unpack_latents(z, 128), frames.z[0].numpy(), rtol=1e-3, atol=1e-3)
 
 
+def test_one_bucket_for_all_lengths_fills_its_batches(
+    codec: Codec, decoded: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: five segments are two batches of three, with the codes of small buckets."""
+    plain, met = codec.encode, list[tuple[int, ...]]()
+
+    def counted(audio: torch.Tensor) -> object:
+        met.append(tuple(audio.shape))
+        return plain(audio)
+
+    monkeypatch.setattr(codec, "encode", counted)
+    made = encode_unit(codec, decoded, ("codes",), BatchShape(3, 1.0))["codes"].to_pylist()
+    assert met == [(3, 1, 24_000)] * 2
+    small = [codes for codes, _ in tokens(codec, decoded, 1).values()]
+    pairs = [(unpack_codes(a, 8), unpack_codes(b, 8)) for a, b in zip(made, small, strict=True)]
+    assert np.mean([np.mean(a == b) for a, b in pairs]) >= 0.9999
+
+
 def test_only_the_columns_asked_for(codec: Codec, decoded: pa.Table) -> None:
     made = encode_unit(codec, decoded.slice(0, 1), ("codes",), BatchShape(1, 0.5))
     assert made["z"].null_count == 1
