@@ -101,7 +101,7 @@ def _pipeline(
             num_cpus=actors.cpus,
             num_gpus=actors.gpus or None,
         )
-        .map_batches(Commit(job), batch_size=1, batch_format="pyarrow", **tasks)
+        .map_batches(Commit(job, actors.arithmetic), batch_size=1, batch_format="pyarrow", **tasks)
     )
     bound_units(dataset, actors.units)
     dataset.context.max_consecutive_actor_init_deaths = _LOST_STARTS
