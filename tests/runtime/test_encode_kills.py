@@ -137,15 +137,13 @@ def test_drivers_and_an_actor_killed_at_every_stage(
     planned.first = lambda: setattr(fetch, "times", 1)
     write = s3.fault("PUT", "kills/out/shards/*", "hold")
     killed_at(root, out, usual, fetch, write)
-    assert committed_units(output) == set()
-    assert begun(earlier).total() == 1
+    assert (committed_units(output), begun(earlier).total()) == (set(), 1)
     s3.calm()
     s3.fault("PUT", "kills/out/ledger/*")
     commit = s3.fault("PUT", "kills/out/ledger/*", "hold")
     killed_at(root, out, usual, commit)
     (done,) = (record.unit for record in read_records(output))
-    assert len(output.names("shards")) == 2
-    assert begun(earlier).total() == 1 + 2
+    assert (len(output.names("shards")), begun(earlier).total()) == (2, 1 + 2)
     s3.calm()
     # A queue of an actor has no order: any of the units may have been the first.
     left = [unit for number, unit in enumerate(UNITS) if number != done]
@@ -155,8 +153,7 @@ def test_drivers_and_an_actor_killed_at_every_stage(
         kill_encoder()
         assert "resuming: 1 units are committed" in finish(third)
     assert begun(encodes) == {left[0]: 1, left[1]: 2, left[2]: 1}
-    assert shas(output) == expected
-    assert len(expected) == 4
+    assert (shas(output), len(expected)) == (expected, 4)
     assert audit(output, contents=True).clean
     assert s3.count("GET", f"kills/small/{UNITS[done]}") == 0
     assert s3.count("PUT", "kills/out/shards/*") == 3
