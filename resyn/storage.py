@@ -142,12 +142,19 @@ class Storage:
         return True
 
     def _write_partial(self, path: str, data: bytes) -> str:
-        """Write beside `path`, under a name that no other writer uses."""
+        """Write beside `path`, to the disk itself, under a name that no other writer uses.
+
+        A file that takes its name before its bytes are on the disk may be empty after a crash of
+        the machine.
+        """
         os.makedirs(posixpath.dirname(path), exist_ok=True)
         writer = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
         partial = f"{path}.{writer}.partial"
         try:
-            self.fs.pipe_file(partial, data)
+            with open(partial, "wb") as sink:
+                sink.write(data)
+                sink.flush()
+                os.fsync(sink.fileno())
         except OSError:
             if os.path.exists(partial):
                 os.unlink(partial)

@@ -79,8 +79,11 @@ class EncodeConfig(Settings):
     """Audio per work unit, and so per shard, in minutes."""
     batch_size: int | None = Field(default=None, ge=1)
     """Segments encoded at once; None is 1 on a CPU, where that is fastest, and 32 on a GPU."""
-    bucket_seconds: float = Field(default=1.0, gt=0.0)
-    """Segments are padded to a multiple of this length."""
+    bucket_seconds: float | None = Field(default=None, gt=0.0)
+    """Segments are padded on the right to a multiple of this length, which leaves their codes as
+    they are, and those of one padded length are encoded together. None is 1 on a CPU, where a batch
+    is one segment and padding is all that can be wasted, and `segment_seconds` on a GPU: one length
+    fills its batches, where lengths by the second would leave most of their places empty."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the codec runs; `auto` is cuda where the cluster has GPUs, or may get some."""
     num_actors: Range | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resyn.codec.base import CodecSpec
-from resyn.data.ledger import CommitRecord, check_same, shard_file, write_record
+from resyn.data.ledger import (
+    CommitRecord,
+    check_same,
+    read_record,
+    record_file,
+    shard_file,
+    write_record,
+)
 from resyn.data.quarantine import Refusal, count_codes, unit_file, write_refusals
 from resyn.data.schema import DEFAULT_PRECISION, PAYLOADS, shard_schema, unpack_latents
+from resyn.errors import RunError
 from resyn.storage import Storage
 from resyn.storage_faults import explained
 
@@ -30,17 +38,25 @@ def commit_unit(
     spec: CodecSpec,
     columns: Collection[str],
     precision: str = DEFAULT_PRECISION,
+    arithmetic: Mapping[str, Any] | None = None,
 ) -> CommitRecord:
     """Commit an encoded unit: shard, then quarantine, then the record. Idempotent.
 
-    Raises RunError when the unit is committed with other bytes, or when a file cannot be written.
+    `arithmetic` is for the record, which explains it. Raises RunError when the unit is committed
+    with other bytes, or when a file cannot be written.
     """
+    schema = shard_schema(spec, columns, precision)
     with explained(f"{output.uri}/{shard_file(unit)}"):
-        return _commit(output, unit, table, spec, shard_schema(spec, columns, precision))
+        return _commit(output, unit, table, spec, schema, dict(arithmetic or {}))
 
 
 def _commit(
-    output: Storage, unit: int, table: pa.Table, spec: CodecSpec, schema: pa.Schema
+    output: Storage,
+    unit: int,
+    table: pa.Table,
+    spec: CodecSpec,
+    schema: pa.Schema,
+    arithmetic: dict[str, Any],
 ) -> CommitRecord:
     kept = table.filter(table["fault_code"].is_null())
     refusals = _refusals(table.filter(table["fault_code"].is_valid()))
@@ -60,14 +76,31 @@ def _commit(
         quarantine=count_codes(refusals),
         latent_sum=total,
         latent_sum_squares=squares,
+        arithmetic=arithmetic,
     )
     if check_same(output, record):
         return record
     output.write_bytes(record.shard, shard)
     if refusals:
         write_refusals(output, unit_file(unit), refusals)
-    write_record(output, record)
+    try:
+        write_record(output, record)
+    except RunError:
+        _check_shard(output, read_record(output, unit))
+        raise
     return record
+
+
+def _check_shard(output: Storage, winner: CommitRecord) -> None:
+    """Raises RunError when the shard of a unit that another run committed is not that run's.
+
+    Between this run's look at the ledger and its write, the other may have done all of its own.
+    """
+    if hashlib.sha256(output.read_bytes(winner.shard)).hexdigest() != winner.sha256:
+        raise RunError(
+            f"{output.uri}/{winner.shard}: written by this run over the one that another run has "
+            f"committed; delete {record_file(winner.unit)} there and run the same command again"
+        )
 
 
 def _refusals(table: pa.Table) -> list[Refusal]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from resyn.data.in_order import map_in_order
 from resyn.errors import RunError
@@ -18,7 +19,9 @@ class CommitRecord:
 
     `rows` committed and `quarantine` refused by code; `seconds` of audio, `frames` and `tokens`
     in the committed rows; `latent_sum` and `latent_sum_squares` (D) over all frames of z as
-    stored, from which the mean and spread of a whole data set follow without reading it.
+    stored, from which the mean and spread of a whole data set follow without reading it;
+    `arithmetic` names what else, beside the recipe, decides the last bits of tokens: device, batch
+    size and bucket, compilation.
     """
 
     unit: int
@@ -32,6 +35,7 @@ class CommitRecord:
     quarantine: dict[str, int] = field(default_factory=dict)
     latent_sum: list[float] = field(default_factory=list)
     latent_sum_squares: list[float] = field(default_factory=list)
+    arithmetic: dict[str, Any] = field(default_factory=dict)
 
     @property
     def quarantined(self) -> int:
@@ -82,16 +86,37 @@ def committed_units(output: Storage) -> set[int]:
     return {int(name.removesuffix(".json")) for name in output.names(FOLDER, ".json")}
 
 
+def read_record(output: Storage, unit: int) -> CommitRecord:
+    """The record of a unit. Raises FileNotFoundError, or RunError when it cannot be understood."""
+    name = record_file(unit)
+    try:
+        return CommitRecord(**output.read_json(name))
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{output.uri}/{name}: not a commit record ({error}); delete it and encode again"
+        ) from error
+
+
+def other_arithmetic(output: Storage, arithmetic: dict[str, Any]) -> str:
+    """In which words the first and the last unit committed differ in their `arithmetic`.
+
+    Empty when they do not; records that name none are not compared.
+    """
+    units = sorted(committed_units(output))
+    made = [read_record(output, unit).arithmetic for unit in sorted({*units[:1], *units[-1:]})]
+    found = {
+        f"{key} {other[key]} there, {value} here"
+        for other in made
+        for key, value in arithmetic.items()
+        if other.get(key, value) != value
+    }
+    return "; ".join(sorted(found))
+
+
 def read_records(output: Storage) -> list[CommitRecord]:
     """All records by unit. Raises RunError that names a record which cannot be read."""
 
     def read(unit: int) -> CommitRecord:
-        name = record_file(unit)
-        try:
-            return CommitRecord(**output.read_json(name))
-        except (ValueError, TypeError) as error:
-            raise RunError(
-                f"{output.uri}/{name}: not a commit record ({error}); delete it and encode again"
-            ) from error
+        return read_record(output, unit)
 
     return list(map_in_order(read, sorted(committed_units(output)), output.at_once))

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from resyn.audio.stream import AudioStream
 from resyn.codec.base import CodecSpec
+from resyn.data.agreement import check_agreement
+from resyn.data.damage import damage
 from resyn.data.disk_cache import DiskCache
 from resyn.data.job import CODEBOOKS_FILE
-from resyn.data.ledger import CommitRecord, read_records
+from resyn.data.ledger import CommitRecord, read_records, record_file
 from resyn.data.row_groups import RowGroupCache
-from resyn.data.schema import PAYLOADS, read_precision, read_spec, unpack_codes, unpack_latents
+from resyn.data.schema import PAYLOADS, read_spec, unpack_codes, unpack_latents
 from resyn.errors import UserError
 from resyn.storage import Storage, open_storage
 
@@ -92,8 +94,8 @@ class ShardReader:
 
     Reads the row group that holds a segment and keeps the latest `cache_bytes` of them; with `disk`
     payloads are read from whole shards kept there. Safe to use from several threads. Raises
-    UserError when there is nothing committed, or when shards do not agree on their codec and its
-    precision.
+    UserError when there is nothing committed, when a shard is missing or damaged, and when shards
+    do not agree on their columns, their codec and its precision.
     """
 
     def __init__(
@@ -110,11 +112,9 @@ class ShardReader:
         self._disk = None if self.storage.is_local else disk
         self._cache = RowGroupCache(self._open, cache_bytes)
         schemas, tables = self._read_heads()
-        self._check_agreement(schemas)
+        check_agreement(self.storage.uri, [record.shard for record in self.records], schemas)
         self.spec: CodecSpec = read_spec(schemas[0])
-        self.columns: frozenset[str] = frozenset(PAYLOADS).intersection(
-            *(schema.names for schema in schemas)
-        )
+        self.columns: frozenset[str] = frozenset(PAYLOADS).intersection(schemas[0].names)
         self.segments = SegmentTable(tables)
 
     def keep_in_memory(self, shards: int) -> None:
@@ -133,8 +133,11 @@ class ShardReader:
         """Schema and labels of every shard: ranges of the store's files, however many are kept."""
 
         def read(shard: int) -> tuple[pa.Schema, pa.Table]:
-            with self.storage.open(self.records[shard].shard) as source:
-                return self._cache.read_head(shard, ["utt_id", "speaker", "num_frames"], source)
+            try:
+                with self.storage.open(self.records[shard].shard) as source:
+                    return self._cache.read_head(shard, ["utt_id", "speaker", "num_frames"], source)
+            except Exception as error:
+                raise self._explained(shard, error) from error
 
         with ThreadPoolExecutor(self.storage.at_once) as pool:
             heads = list(pool.map(read, range(len(self.records))))
@@ -176,12 +179,16 @@ class ShardReader:
         """The payloads `columns` of segment `index`, or of `frames` frames of it from `start` on.
 
         A span that ends beyond the segment is cut there. Codes and z are views of what is in the
-        cache; audio is decoded up to the span's end. Raises UserError for a column that is missing.
+        cache; audio is decoded up to the span's end. Raises UserError for a column that is missing,
+        and for a shard that is missing or damaged.
         """
         self.require(*columns)
         span = slice(start, None if frames is None else start + frames)
         shard, row = int(self.segments.shards[index]), int(self.segments.rows[index])
-        cells = {name: self._cache.cell(shard, row, name) for name in columns}
+        try:
+            cells = {name: self._cache.cell(shard, row, name) for name in columns}
+        except Exception as error:
+            raise self._explained(shard, error) from error
         codes, z, audio = (cells.get(name) for name in PAYLOADS)
         return SegmentData(
             codes=None if codes is None else unpack_codes(codes, self.spec.num_codebooks)[:, span],
@@ -202,28 +209,15 @@ class ShardReader:
         std = np.sqrt(np.maximum(squares / frames - mean**2, 0))
         return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 
-    def _check_agreement(self, schemas: list[pa.Schema]) -> None:
-        made: list[dict[str, object]] = []
-        for record, schema in zip(self.records, schemas, strict=True):
-            try:
-                codec = read_spec(schema).to_dict()
-                made.append({**codec, "precision": read_precision(schema)})
-            except ValueError as error:
-                raise UserError(
-                    f"{self.storage.uri}/{record.shard}: not a shard ({error}); encode it again"
-                ) from error
-        first = made[0]
-        for record, other in zip(self.records, made, strict=True):
-            if other != first:
-                shown = "; ".join(
-                    f"{key} is {first[key]} in {self.records[0].shard}, {other[key]} here"
-                    for key in first
-                    if first[key] != other[key]
-                )
-                raise UserError(
-                    f"{self.storage.uri}/{record.shard}: made by another codec ({shown}); "
-                    "keep the shards of one codec in one folder"
-                )
+    def _explained(self, shard: int, error: Exception) -> Exception:
+        """UserError that names a shard which is missing or damaged; else `error` itself."""
+        if (found := damage(error)) is None:
+            return error
+        record = self.records[shard]
+        return UserError(
+            f"{self.storage.uri}/{record.shard}: {found}; delete {record_file(record.unit)} there "
+            "and run the same pipelines/encode.py again"
+        )
 
 
 def _decode_span(flac: bytes, frames: slice, hop: int) -> np.ndarray:

@@ -32,7 +32,7 @@ class ActorCodec:
         exact_float32()
         torch.set_num_threads(config.threads_per_actor)
         self._columns, self._actors = config.columns, actors
-        self._shape = BatchShape(actors.batch_size, config.bucket_seconds)
+        self._shape = BatchShape(actors.batch_size, actors.bucket_seconds)
         self._codec: Codec | None = None
         self._fault: Exception | None = None
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import ray
 import torch
@@ -35,7 +35,8 @@ class Offer:
 class CodecActors:
     """A pool of `least` to `most` actors on `device`, each with shares of CPUs and of a GPU.
 
-    `units` bounds the work units under way per actor.
+    `units` bounds the work units under way per actor; segments are encoded `batch_size` at a time,
+    padded to a multiple of `bucket_seconds`.
     """
 
     device: Literal["cpu", "cuda"]
@@ -45,7 +46,18 @@ class CodecActors:
     gpus: float
     units: int
     batch_size: int
+    bucket_seconds: float
     options: EncoderOptions
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What decides the last bits of tokens, beside the recipe, for `CommitRecord`."""
+        return {
+            "device": self.device,
+            "batch_size": self.batch_size,
+            "bucket_seconds": self.bucket_seconds,
+            "compiled": self.options.compiled,
+        }
 
     def __str__(self) -> str:
         count = str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
@@ -53,7 +65,8 @@ class CodecActors:
         compiled = "compiled" if self.options.compiled else "not compiled"
         return (
             f"actors: {count} on {self.device}{share}, {self.options.precision}, {compiled}, "
-            f"batches of {self.batch_size}, at most {self.units} units under way per actor"
+            f"batches of {self.batch_size} by {self.bucket_seconds:g} s, at most {self.units} "
+            "units under way per actor"
         )
 
 
@@ -94,8 +107,15 @@ def plan_actors(config: EncodeConfig, offer: Offer, num_units: int) -> CodecActo
         gpus=config.num_gpus_per_actor if on_gpu else 0.0,
         units=config.units_per_actor or (32 if on_gpu else 4),
         batch_size=config.batch_size or (32 if on_gpu else 1),
+        bucket_seconds=config.bucket_seconds or (_longest_segment(config) if on_gpu else 1.0),
         options=EncoderOptions(config.precision, compiled),
     )
+
+
+def _longest_segment(config: EncodeConfig) -> float:
+    seconds = config.resolved().segment_seconds
+    assert seconds is not None
+    return seconds
 
 
 def _fitting(config: EncodeConfig, offer: Offer, on_gpu: bool) -> tuple[int, int]:

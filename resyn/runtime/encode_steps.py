@@ -9,7 +9,7 @@ import json
 import struct
 import time
 from dataclasses import asdict, dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
@@ -51,17 +51,17 @@ class Decode:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """An encoded table to its shard and record."""
+    """An encoded table to its shard, and a record that names `arithmetic`."""
 
     job: Job
+    arithmetic: dict[str, Any]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         started = time.perf_counter()
         unit, table, notes = from_row(batch)
-        recipe = self.job.recipe
-        record = commit_unit(
-            self.job.output, unit, table, recipe.codec, recipe.columns, recipe.precision
-        )
+        output, recipe = self.job.output, self.job.recipe
+        made = (recipe.codec, recipe.columns, recipe.precision, self.arithmetic)
+        record = commit_unit(output, unit, table, *made)
         notes["busy"]["commit"] = time.perf_counter() - started
         return pa.table({"record": [json.dumps(asdict(record))], "notes": [json.dumps(notes)]})
 

@@ -1,7 +1,9 @@
 """Encoding on Ray Data: every work unit is one row from end to end.
 
-decode (CPU tasks) -> encode (a pool of codec actors) -> commit (CPU tasks). Nothing fans out, so
-a unit is either committed or not, and Ray may retry any step of it.
+decode (CPU tasks) -> encode (a pool of codec actors) -> commit. Nothing fans out, so a unit is
+either committed or not, and Ray may retry any step of it. On CPUs an actor commits what it has
+encoded before it begins another unit: whatever dies, one unit per actor is encoded in vain. A GPU
+encodes a unit about as fast as it is written, so there tasks commit, while the actor goes on.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def stage_workers(actors: CodecActors) -> dict[str, int]:
     """Workers of each stage on the running cluster as it is, at most."""
     tasks = _task_pool(actors).size
     tasks = tasks or max(1, int(ray.cluster_resources().get("CPU", 1) / TASK_CPUS))
-    return {"decode": tasks, "encode": actors.most, "commit": tasks}
+    commit = tasks if actors.device == "cuda" else actors.most
+    return {"decode": tasks, "encode": actors.most, "commit": commit}
 
 
 def encode_units(
@@ -89,20 +92,23 @@ def _pipeline(
         max_tasks_in_flight_per_actor=UNITS_PER_CALL,
     )
     tasks = {"compute": _task_pool(actors), "num_cpus": TASK_CPUS}
+    commit = Commit(job, actors.arithmetic)
+    apart = actors.device == "cuda"
     dataset = (
         ray.data.from_items([asdict(unit) for unit in units], override_num_blocks=len(units))
         .map_batches(Decode(job), batch_size=1, batch_format="pyarrow", **tasks)
         .map_batches(
             _Encoder,
-            fn_constructor_args=(job.recipe.codec, config, actors),
+            fn_constructor_args=(job.recipe.codec, config, actors, None if apart else commit),
             compute=pool,
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=actors.cpus,
             num_gpus=actors.gpus or None,
         )
-        .map_batches(Commit(job), batch_size=1, batch_format="pyarrow", **tasks)
     )
+    if apart:
+        dataset = dataset.map_batches(commit, batch_size=1, batch_format="pyarrow", **tasks)
     bound_units(dataset, actors.units)
     dataset.context.max_consecutive_actor_init_deaths = _LOST_STARTS
     return dataset
@@ -134,14 +140,18 @@ def _cause(error: RayError) -> str:
 
 
 class _Encoder:
-    """A codec that stays loaded; one per actor."""
+    """A codec that stays loaded; one per actor. With `commit` it commits what it encodes."""
 
-    def __init__(self, spec: CodecSpec, config: EncodeConfig, actors: CodecActors) -> None:
+    def __init__(
+        self, spec: CodecSpec, config: EncodeConfig, actors: CodecActors, commit: Commit | None
+    ) -> None:
         self._codec = ActorCodec(spec, config, actors)
+        self._commit = commit
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         started = time.perf_counter()
         unit, table, notes = from_row(batch)
         table, warnings = self._codec.encode(table)
         notes["warnings"] += warnings
-        return to_row(unit, table, notes, encode=time.perf_counter() - started)
+        row = to_row(unit, table, notes, encode=time.perf_counter() - started)
+        return row if self._commit is None else self._commit(row)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ray.data._internal.execution.streaming_executor_state import Topology
 
 _PER_ACTOR_KEY = "resyn.units_per_actor"
-#: Units of an actor from the start of their encoding to the end of their commit: one encoded and
-#: one committed. With one alone, actors would wait for every commit.
+#: Units of an actor from the start of their encoding to the end of a commit that is a step of its
+#: own: one encoded and one committed. With one alone, actors would wait for every commit.
 _BEGUN_PER_ACTOR = 2
 
 
@@ -32,8 +32,9 @@ def bound_units(dataset: Dataset, per_actor: int) -> None:
     """Let at most `per_actor` x (running actors, at least 1) units of `dataset` be under way.
 
     A unit is one row and one task of every step; it is under way from the start of its first
-    step's task to the end of its last step's. Of these, two per actor may have been given to it.
-    Ray's own bounds, which count bytes, hold besides.
+    step's task to the end of its last step's. Where another step follows that of the actors, two
+    units per actor may have been given to it; a last step of actors is theirs to the end. Ray's own
+    bounds, which count bytes, hold besides.
     """
     policies = [*ENABLED_BACKPRESSURE_POLICIES, UnitsInFlight]
     dataset.context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies)

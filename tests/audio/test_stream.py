@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from resyn.audio import AudioFault, AudioStream, decode, probe
+from resyn.audio import AudioFault, AudioStream, decode, probe, stream
 
 Tone = Callable[..., np.ndarray]
 
@@ -77,6 +78,24 @@ def test_a_header_without_length_is_read_to_the_end(make_tone: Tone) -> None:
     unknown = with_total_samples(flac, 0)
     np.testing.assert_array_equal(decode(unknown).samples, decode(flac).samples)
     assert probe(io.BytesIO(unknown), len(unknown)).num_samples == 32_000
+
+
+def test_a_header_without_length_is_read_in_capped_blocks(
+    make_tone: Tone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    plain = soundfile.SoundFile.read
+
+    def read(self: soundfile.SoundFile, frames: int, **how: Any) -> np.ndarray:
+        asked.append(frames)
+        return plain(self, frames, **how)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    monkeypatch.setattr(stream, "BLOCK_VALUES", 5_000)
+    unknown = with_total_samples(encoded(make_tone(2.0), 16_000, "FLAC"), 0)
+    assert probe(io.BytesIO(unknown), len(unknown)).num_samples == 32_000
+    assert len(decode(unknown).samples) == 32_000
+    assert max(asked) == 5_000
 
 
 def test_a_header_that_promises_too_little_is_found_out_at_its_end(make_tone: Tone) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 
+import numpy as np
 import torch
 from encodec import EncodecModel
 from torch import Tensor
@@ -19,6 +20,7 @@ from tests.peak_memory import peak_growth
 
 LENGTHS = (16, 24)
 BATCHES, CHUNKS = (1, 4), (1, 2, 4)
+BATCH_SIZES = (1, 4, 32)
 ROUNDS = 5
 
 
@@ -48,6 +50,7 @@ def main() -> None:
     report_speed("chunked ÷ naive, speed", chunked, naive, ROUNDS)
     report_speed("chunked ÷ chunked (control)", chunked, chunked, ROUNDS)
     sweep(codec, files[0][..., : 8 * 24_000])
+    agreement(codec, [tone(2, 24_000, seed) for seed in range(max(BATCH_SIZES))])
 
 
 @torch.inference_mode()
@@ -55,6 +58,18 @@ def naive_encode(model: EncodecModel, audio: Tensor) -> Tensor:
     """(1,1,S) to codes (1,8,T), the whole at once."""
     ((codes, _),) = model.encode(audio)
     return codes
+
+
+def agreement(codec: EncodecCodec, clips: list[np.ndarray]) -> None:
+    """Print the share of codes that stay as they are when more clips are encoded at once."""
+    audio = torch.from_numpy(np.stack(clips))[:, None]
+    alone, *others = (
+        torch.cat([codec.encode(batch).codes for batch in audio.split(size)])
+        for size in BATCH_SIZES
+    )
+    for size, codes in zip(BATCH_SIZES[1:], others, strict=True):
+        share = (codes == alone).float().mean()
+        print(f"codes in batches of {size} equal to those alone: {100 * share:.4f} %")
 
 
 def sweep(codec: EncodecCodec, audio: Tensor) -> None:

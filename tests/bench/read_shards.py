@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from resyn.audio import read_audio
 from resyn.codec import load_codec
 from resyn.corpus import write_librilight
 from resyn.data.collate import latent_batch
@@ -27,6 +28,7 @@ from resyn.data.shards import ShardReader
 from resyn.storage import open_storage
 from resyn.types import LatentSpace
 from tests.interleaved import report_speed
+from tests.requantise import requantised
 
 MINUTES, COPIES, ROWS, FRAMES, BATCH, ROUNDS = 3, 40, 1200, 600, 16, 9
 
@@ -38,6 +40,7 @@ def main() -> None:
         folder = Path(name)
         reader = ShardReader(str(encode_corpus(folder)))
         sizes(reader, folder)
+        rounding(folder / "speech")
         scans(reader, folder)
         batches(reader)
 
@@ -76,6 +79,27 @@ def sizes(reader: ShardReader, folder: Path) -> None:
             pa.table({"codes": column}), file, compression=compression, use_dictionary=False
         )
         print(f"codes as {way}: {file.stat().st_size / audio_seconds:.0f} bytes a second")
+
+
+def rounding(speech: Path) -> None:
+    """Print what float16 costs: error of z, and codes that change when made from it anew."""
+    for name in ("demo_24khz", "encodec_24khz_random"):
+        codec = load_codec(name)
+        error, power, changed, total = 0.0, 0.0, 0, 0
+        for file in sorted(speech.rglob("*.flac"))[:4]:
+            samples = torch.from_numpy(read_audio(str(file), 24_000).samples[: 30 * 24_000])
+            whole = len(samples) // codec.spec.hop * codec.spec.hop
+            frames = codec.encode(samples[None, None, :whole])
+            stored = frames.z[0].half().float()
+            error += float((stored - frames.z[0]).square().sum())
+            power += float(frames.z.square().sum())
+            codes = requantised(stored, codec.codebooks)
+            changed += int((codes != frames.codes[0]).sum())
+            total += codes.numel()
+        print(
+            f"z of {name} as float16: relative error {(error / power) ** 0.5:.1e}; of the codes "
+            f"made from it {100 * changed / total:.3f} % are others"
+        )
 
 
 def pack10(codes: np.ndarray) -> bytes:

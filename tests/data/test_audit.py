@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.s3_proxy import S3
 
 Encode = Callable[..., Job]
 Maker = Callable[..., Path]
+
+AGAIN = "delete its ledger record and run the same command again"
 
 
 def audited(folder: Path) -> AuditReport:
@@ -53,6 +56,28 @@ def test_it_sees_a_missing_shard_and_a_flipped_byte(output: Path) -> None:
     assert len(problems) == 2
     assert "000000.parquet is missing" in problems[0]
     assert "000001.parquet does not match its sha256" in problems[1]
+
+
+@pytest.mark.parametrize("contents", [True, False])
+def test_what_cannot_be_read_is_a_problem_of_its_unit(output: Path, contents: bool) -> None:
+    """A shard without its end, one that is gone, a plan's refusals that are gone: a line each."""
+    shards = [output / "shards" / f"{unit:06d}.parquet" for unit in range(2)]
+    shards[0].write_bytes(shards[0].read_bytes()[:-9])
+    shards[1].unlink()
+    (output / "quarantine" / "plan.parquet").unlink()
+    plan, cut, gone = audit(open_storage(str(output)), contents).problems
+    assert plan.startswith("quarantine/plan.parquet is missing; ")
+    how = "does not match its sha256; " if contents else r"is damaged \(.*\); "
+    assert re.fullmatch(f"unit 0: shards/000000.parquet {how}{AGAIN}", cut)
+    assert gone == f"unit 1: shards/000001.parquet is missing; {AGAIN}"
+
+
+def test_refusals_that_are_gone_are_a_problem_of_their_unit(output: Path) -> None:
+    ledger = output / "ledger" / "000001.json"
+    record = json.loads(ledger.read_text())
+    ledger.write_text(json.dumps(record | {"quarantine": {"decode": 1}}))
+    (problem,) = audited(output).problems
+    assert problem == f"unit 1: quarantine/000001.parquet is missing; {AGAIN}"
 
 
 def test_it_sees_rows_lost_and_doubled(output: Path) -> None:

@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from resyn.codec import Codec
@@ -17,10 +18,10 @@ from resyn.data.commit import commit_unit
 from resyn.data.decode import decode_unit
 from resyn.data.encode import BatchShape, encode_unit
 from resyn.data.job import Job
-from resyn.data.ledger import check_same, read_records, write_record
+from resyn.data.ledger import check_same, other_arithmetic, read_records, write_record
 from resyn.data.plan import read_rows, read_units
 from resyn.errors import RunError
-from resyn.storage import open_storage
+from resyn.storage import Storage, open_storage
 from resyn.storage_faults import explained
 
 Maker = Callable[..., Path]
@@ -60,6 +61,59 @@ def test_of_two_records_at_once_the_first_stays(job: Job) -> None:
         write_record(job.output, replace(record, rows=record.rows + 1))
     assert check_same(job.output, record)
     assert not check_same(job.output, replace(record, unit=7))
+
+
+@dataclass(frozen=True)
+class Late(Storage):
+    """Of a writer that was held up: before its shard is written, `first` is done."""
+
+    first: Callable[[], object] = list
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """See `Storage`."""
+        if name.startswith("shards/"):
+            self.first()
+        super().write_bytes(name, data)
+
+
+def test_a_late_writer_is_welcome_with_the_same_bytes_and_else_says_what_it_spoilt(
+    job: Job, tmp_path: Path, waveform: Codec
+) -> None:
+    decoded = decode_unit(
+        job.input, read_rows(job.output, read_units(job.output)[0]), 24_000, with_audio=True
+    )
+    table = encode_unit(waveform, decoded, ("audio",), BatchShape(1, 0.5))
+    usual = (waveform.spec, ("audio",))
+
+    def race(name: str, mine: pa.Table) -> Storage:
+        output = open_storage(str(tmp_path / name))
+        late = Late(output.fs, output.root, lambda: commit_unit(output, 0, table, *usual))
+        commit_unit(late, 0, mine, *usual)
+        return output
+
+    output = race("same", table)
+    assert read_records(output) == read_records(job.output)[:1]
+    shard = output.read_bytes("shards/000000.parquet")
+    assert shard == job.output.read_bytes("shards/000000.parquet")
+    spoilt = r"shards/000000\.parquet: written by this run over .*delete ledger/000000\.json there"
+    with pytest.raises(RunError, match=spoilt):
+        race("other", table.slice(1))
+
+
+def test_a_record_says_how_its_unit_was_computed(job: Job, tmp_path: Path, waveform: Codec) -> None:
+    decoded = decode_unit(
+        job.input, read_rows(job.output, read_units(job.output)[0]), 24_000, with_audio=True
+    )
+    table = encode_unit(waveform, decoded, ("audio",), BatchShape(1, 0.5))
+    output = open_storage(str(tmp_path / "again"))
+    made = {"device": "cuda", "batch_size": 32}
+    assert other_arithmetic(output, made) == ""
+    commit_unit(output, 0, table, waveform.spec, ("audio",), arithmetic=made)
+    assert read_records(output)[0].arithmetic == made
+    assert other_arithmetic(output, made) == ""
+    difference = other_arithmetic(output, made | {"batch_size": 16})
+    assert difference == "batch_size 32 there, 16 here"
+    assert other_arithmetic(job.output, made) == "", "records of before name none"
 
 
 def test_a_full_disk_is_named_and_leaves_an_output_to_resume(

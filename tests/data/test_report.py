@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from resyn.codec import load_codec
+from resyn.corpus import write_librilight
 from resyn.data.audit import AuditReport
-from resyn.data.ledger import CommitRecord
-from resyn.data.report import Progress, check_quarantine, show_bytes, show_time
+from resyn.data.job import Job
+from resyn.data.ledger import CommitRecord, read_records
+from resyn.data.report import Progress, check_quarantine, plan_lines, show_bytes, show_time
 from resyn.errors import RunError
 
 
@@ -29,6 +36,28 @@ def test_a_unit_that_encoded_nothing_is_counted_and_promises_no_time() -> None:
     assert progress.line(_record(0.0, refused=3)) == "unit 1/2  0.000 h"
     assert "left" in progress.line(_record(10.0))
     assert progress.closing().startswith("encoded 0.003 h")
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "tolerance"),
+    [("demo_24khz", ("codes", "z"), 0.05), ("waveform_24khz", ("audio",), 0.3)],
+)
+def test_the_size_that_a_dry_run_promises_is_the_size_of_the_shards(
+    tmp_path: Path,
+    encode: Callable[..., Job],
+    name: str,
+    columns: tuple[str, ...],
+    tolerance: float,
+) -> None:
+    """Tokens have a rate; how well FLAC does depends on the speech."""
+    codec = load_codec(name)
+    write_librilight(tmp_path / "speech", minutes=1)
+    whole = {"segment_seconds": 30.0, "unit_minutes": 30.0}
+    job = encode(tmp_path / "speech", tmp_path / "out", codec, columns, **whole)
+    found = re.search(r"about ([\d.]+) MB of", plan_lines(job.summary, codec.spec, columns))
+    assert found is not None
+    made = sum(record.bytes for record in read_records(job.output))
+    assert float(found[1]) * 1e6 == pytest.approx(made, rel=tolerance)
 
 
 def test_sizes_and_durations_read_as_people_write_them() -> None:

@@ -123,6 +123,50 @@ def test_what_is_not_committed_does_not_exist(encoded: Path, tmp_path: Path) -> 
         ShardReader(str(tmp_path / "none"))
 
 
+def test_a_flipped_byte_of_a_page_names_the_shard(encoded: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoded / "out", tmp_path / "out")
+    shard = tmp_path / "out" / "shards" / "000001.parquet"
+    group = pq.ParquetFile(shard).metadata.row_group(0)
+    (column,) = (
+        group.column(i)
+        for i in range(group.num_columns)
+        if group.column(i).path_in_schema == "codes"
+    )
+    content = bytearray(shard.read_bytes())
+    content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    shard.write_bytes(content)
+    reader = ShardReader(str(tmp_path / "out"))
+    spoilt = int(np.flatnonzero(reader.segments.shards == 1)[0])
+    assert reader.read(spoilt, ["z"]).z is not None
+    fault = r"/out/shards/000001\.parquet: is damaged \(.*\); delete ledger/000001\.json there"
+    with pytest.raises(UserError, match=fault):
+        reader.read(spoilt, ["codes"])
+
+
+def test_a_shard_that_is_cut_or_gone_is_named(encoded: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoded / "out", tmp_path / "out")
+    shard = tmp_path / "out" / "shards" / "000001.parquet"
+    shard.write_bytes(shard.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"/out/shards/000001\.parquet: is damaged"):
+        ShardReader(str(tmp_path / "out"))
+    shard.unlink()
+    with pytest.raises(UserError, match=r"/out/shards/000001\.parquet: is missing"):
+        ShardReader(str(tmp_path / "out"))
+
+
+def test_shards_of_other_columns_are_refused(encoded: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoded / "out", tmp_path / "out")
+    file = tmp_path / "out" / "shards" / "000001.parquet"
+    table = pq.read_table(file)
+    place = table.schema.get_field_index("num_frames")
+    longer = table.set_column(place, "num_frames", table["num_frames"].cast("int64"))
+    pq.write_table(longer.drop_columns(["z"]), file)
+    first = r"shards/000000\.parquet"
+    fault = rf"000001\.parquet: other columns \(num_frames is int32 in {first}, int64 here; "
+    with pytest.raises(UserError, match=rf"{fault}z is binary in {first}, absent here\); encode"):
+        ShardReader(str(tmp_path / "out"))
+
+
 def test_shards_of_two_codecs_are_refused(
     encoded: Path, tmp_path: Path, encode: Encode, waveform: Codec
 ) -> None:

@@ -86,6 +86,21 @@ def test_compiling_is_for_gpus_unless_asked_for(
     assert plan_actors(config(**values), offer, 50).options.compiled is compiled
 
 
+@pytest.mark.parametrize(
+    ("offer", "values", "seconds"),
+    [
+        (LAPTOP, {}, 1.0),
+        (GPUS, {"device": "cpu"}, 1.0),
+        (GPUS, {}, 30.0),
+        (GPUS, {"segment_seconds": 12.5}, 12.5),
+        (GPUS, {"cut_by_vad": True}, 60.0),
+        (GPUS, {"cut_by_vad": True, "bucket_seconds": 5.0}, 5.0),
+    ],
+)
+def test_a_gpu_meets_one_length(offer: Offer, values: dict[str, Any], seconds: float) -> None:
+    assert plan_actors(config(**values), offer, 50).bucket_seconds == seconds
+
+
 def test_cuda_without_a_gpu_ends_before_any_work(
     tmp_path: Path, make_librilight: Callable[..., Path]
 ) -> None:
@@ -106,8 +121,8 @@ def test_a_dry_run_names_device_actors_and_precision(
     main([*command, *flags, "--dry-run"])
     printed = capsys.readouterr().out
     assert (
-        "actors: 1 to 2 on cpu, bf16, not compiled, batches of 1, at most 4 units under way "
-        "per actor" in printed
+        "actors: 1 to 2 on cpu, bf16, not compiled, batches of 1 by 1 s, at most 4 units under "
+        "way per actor" in printed
     )
     assert "precision: bf16" in printed
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,6 @@ import soundfile
 
 from pipelines.encode import main
 from resyn.codec import load_codec
-from resyn.config.encode import EncodeConfig
 from resyn.data.commit import commit_unit
 from resyn.data.decode import decode_unit
 from resyn.data.encode import BatchShape, encode_unit
@@ -62,7 +62,7 @@ def test_ray_writes_the_bytes_that_a_plain_loop_writes(
     codec, columns = load_codec("encodec_24khz_random"), ("codes", "z")
     recipe = Recipe(codec.spec, columns, PlanSettings("auto", 1.0, 0.03))
     job = open_job(open_storage(str(tree)), open_storage(str(tmp_path / "plain")), recipe, codec)
-    shape = BatchShape(1, EncodeConfig().bucket_seconds)
+    shape = BatchShape(1, 1.0)
     for unit in job.pending():
         table = decode_unit(job.input, read_rows(job.output, unit), 24_000, with_audio=False)
         table = encode_unit(codec, table, columns, shape)
@@ -91,9 +91,23 @@ def test_a_resumed_unit_has_the_same_bytes(
     main(["--input", str(tree), "--output", str(encoded), *SETTINGS])
     printed = capsys.readouterr().out
     assert "unit 1/1" in printed
+    assert "warning" not in printed
     assert re.search(r"workers busy: decode \d+% of 1, encode \d+% of 1, commit \d+% of 1", printed)
     assert shas(encoded) == before
     assert (encoded / "shards" / "000000.parquet").stat().st_mtime_ns == kept
+
+
+def test_a_resume_in_other_batches_says_so_once(
+    encoded: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(encoded, encoded.parent / "mixed")
+    (encoded.parent / "mixed" / "ledger" / "000001.json").unlink()
+    usual = ["--input", str(tree), "--output", str(encoded.parent / "mixed"), *SETTINGS]
+    main([*usual, "--set", "batch_size=2"])
+    (warning,) = (line for line in capsys.readouterr().out.splitlines() if "warning" in line)
+    assert "encoded otherwise (batch_size 1 there, 2 here); nearly all tokens" in warning
+    made = read_records(open_storage(str(encoded.parent / "mixed")))
+    assert [record.arithmetic["batch_size"] for record in made[:3]] == [1, 2, 1]
 
 
 def test_too_much_in_quarantine_fails_the_job_after_the_report(
