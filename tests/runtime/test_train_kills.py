@@ -148,8 +148,7 @@ def test_the_papers_network_killed_anywhere_has_the_same_losses(
     flags += ["--set", f"run.cache_dir={tmp_path / 'cache'}"]
 
     def run(name: str, workers: int) -> AbstractContextManager[Driver]:
-        store = tmp_path / f"{name}.db"
-        if not store.exists():
+        if not (store := tmp_path / f"{name}.db").exists():
             copy_store(empty_store, store)
         uri = ["--tracking-uri", f"sqlite:///{store}", "--num-workers", str(workers)]
         return driver(shards, tmp_path / name, *flags, *uri, **PAPER)
