@@ -1,6 +1,6 @@
 """Encoding on Ray Data: every work unit is one row from end to end.
 
-decode (CPU tasks) -> encode (a pool of codec actors) -> commit. Nothing fans out, so a unit is
+decode -> encode (a pool of codec actors) -> commit. Nothing fans out, so a unit is
 either committed or not, and Ray may retry any step of it. On CPUs an actor commits what it has
 encoded before it begins another unit: whatever dies, one unit per actor is encoded in vain. A GPU
 encodes a unit about as fast as it is written, so there tasks commit, while the actor goes on.
@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -49,10 +50,10 @@ class EncodedUnit:
 
 def stage_workers(actors: CodecActors) -> dict[str, int]:
     """Workers of each stage on the running cluster as it is, at most."""
-    tasks = _task_pool(actors).size
-    tasks = tasks or max(1, int(ray.cluster_resources().get("CPU", 1) / TASK_CPUS))
-    commit = tasks if actors.device == "cuda" else actors.most
-    return {"decode": tasks, "encode": actors.most, "commit": commit}
+    if actors.device == "cpu":
+        return {"decode": _decoders(actors), "encode": actors.most, "commit": actors.most}
+    tasks = max(1, int(ray.cluster_resources().get("CPU", 1) / TASK_CPUS))
+    return {"decode": tasks, "encode": actors.most, "commit": tasks}
 
 
 def encode_units(
@@ -91,24 +92,29 @@ def _pipeline(
         max_size=actors.most,
         max_tasks_in_flight_per_actor=UNITS_PER_CALL,
     )
-    tasks = {"compute": _task_pool(actors), "num_cpus": TASK_CPUS}
+    row: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+    tasks = row | {"compute": ray.data.TaskPoolStrategy(), "num_cpus": TASK_CPUS}
     commit = Commit(job, actors.arithmetic)
     apart = actors.device == "cuda"
-    dataset = (
-        ray.data.from_items([asdict(unit) for unit in units], override_num_blocks=len(units))
-        .map_batches(Decode(job), batch_size=1, batch_format="pyarrow", **tasks)
-        .map_batches(
-            _Encoder,
-            fn_constructor_args=(job.recipe.codec, config, actors, None if apart else commit),
-            compute=pool,
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=actors.cpus,
-            num_gpus=actors.gpus or None,
-        )
+    dataset = ray.data.from_items([asdict(unit) for unit in units], override_num_blocks=len(units))
+    if apart:
+        dataset = dataset.map_batches(Decode(job), **tasks)
+    else:
+        # Not as tasks: Ray ends a process that is beyond the number of CPUs and idle for a second,
+        # and the next one would import everything anew.
+        stay = ray.data.ActorPoolStrategy(min_size=1, max_size=_decoders(actors))
+        decode = row | {"compute": stay, "num_cpus": TASK_CPUS}
+        dataset = dataset.map_batches(_Decoder, fn_constructor_args=(job,), **decode)
+    dataset = dataset.map_batches(
+        _Encoder,
+        fn_constructor_args=(job.recipe.codec, config, actors, None if apart else commit),
+        compute=pool,
+        num_cpus=actors.cpus,
+        num_gpus=actors.gpus or None,
+        **row,
     )
     if apart:
-        dataset = dataset.map_batches(commit, batch_size=1, batch_format="pyarrow", **tasks)
+        dataset = dataset.map_batches(commit, **tasks)
     bound_units(dataset, actors.units)
     dataset.context.max_consecutive_actor_init_deaths = _LOST_STARTS
     return dataset
@@ -122,11 +128,9 @@ def _quieten_ray_data() -> None:
             handler.setLevel(logging.CRITICAL)
 
 
-def _task_pool(actors: CodecActors) -> ray.data.TaskPoolStrategy:
-    """One decoder feeds many CPU actors, and every further worker process costs its start-up."""
-    if actors.device == "cuda":
-        return ray.data.TaskPoolStrategy()
-    return ray.data.TaskPoolStrategy(size=-(-actors.most // 8))
+def _decoders(actors: CodecActors) -> int:
+    """One decoder feeds many CPU actors, and every further process costs its start-up."""
+    return -(-actors.most // 8)
 
 
 def _cause(error: RayError) -> str:
@@ -137,6 +141,16 @@ def _cause(error: RayError) -> str:
         return ours[-1]
     first, *_ = str(error).split("The above exception was the direct cause", 1)
     return f"{first.strip().splitlines()[-1]}; the same command resumes"
+
+
+class _Decoder:
+    """A process that stays; Ray sets attributes on what it keeps, which `Decode` does not allow."""
+
+    def __init__(self, job: Job) -> None:
+        self._decode = Decode(job)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return self._decode(batch)
 
 
 class _Encoder:

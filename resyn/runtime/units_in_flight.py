@@ -54,7 +54,7 @@ class UnitsInFlight(BackpressurePolicy):
         self._per_actor: int = data_context.get_config(_PER_ACTOR_KEY)
         steps = [operator for operator in topology if isinstance(operator, MapOperator)]
         self._first, self._last = steps[0], steps[-1]
-        self._pools = [pool for step in steps for pool in step.get_autoscaling_actor_pools()]
+        self._pools = steps[1].get_autoscaling_actor_pools()
         # While nothing runs, Ray starts a task against the word of every policy, again and again
         # as long as actors load their codec or wait for a machine. The operator's own word counts.
         self._hold(self._first, self._per_actor)

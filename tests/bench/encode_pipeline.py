@@ -3,8 +3,9 @@
 Ray fetches, decodes, resamples, encodes, packs, writes and commits. The bare loops have the same
 batches in memory and call the codec on them, nothing else: one process with two threads, and two
 processes with one thread each, which is the most that two cores give. The naive loop is what the
-encodec package's own user writes: read a file, resample it, `model.encode` it whole. They take
-turns. Start-up is that of `pipelines/encode.py`, from its launch to its first committed unit.
+encodec package's own user writes, in a process of its own: read a file, resample it, `model.encode`
+it whole. They take turns. Start-up is that of `pipelines/encode.py`, from its launch to its first
+committed unit.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from resyn.data.decode import decode_unit
 from resyn.data.encode import BatchShape
 from resyn.data.job import Job, Recipe, open_job
 from resyn.data.plan import PlanSettings, read_rows
+from resyn.runtime.codec_actors import offered, plan_actors
 from resyn.runtime.memory import keep_freed_memory
 from resyn.runtime.ray_cluster import ensure_ray
 from resyn.runtime.ray_data import encode_units
@@ -63,7 +65,8 @@ def main() -> None:
         context = get_context("spawn")
         with ProcessPoolExecutor(CORES, context, initializer=loaded_codec) as pool:
             list(pool.map(encode_batch, batch_files(folder)[:CORES]))
-            measure(folder, pool, sum(lengths))
+            with ProcessPoolExecutor(1, context) as rival:
+                measure(folder, pool, rival, sum(lengths))
     ray.shutdown()
 
 
@@ -83,16 +86,19 @@ def start_up(folder: Path, number: int) -> float:
     return took
 
 
-def measure(folder: Path, pool: ProcessPoolExecutor, audio: float) -> None:
+def measure(
+    folder: Path, pool: ProcessPoolExecutor, rival: ProcessPoolExecutor, audio: float
+) -> None:
     """Alternate the four and print the ratios of their speeds; `audio` is in seconds."""
     one, two, naive = [], [], []
     files, codec = batch_files(folder), loaded_codec()
     spoken = sorted((folder / "audio").rglob("*.flac"))[::NAIVE_SHARE]
     spoken_seconds = sum(read_audio(str(file)).seconds for file in spoken)
+    rival.submit(naive_encode, spoken[0]).result()
     for number in range(ROUNDS):
         torch.set_num_threads(CORES)
         bare = audio / seconds(lambda: [encode_batch(file) for file in files])
-        whole = spoken_seconds / seconds(lambda: [naive_encode(file) for file in spoken])
+        whole = spoken_seconds / seconds(lambda: list(rival.map(naive_encode, spoken)))
         torch.set_num_threads(1)
         pair = audio / seconds(lambda: list(pool.map(encode_batch, files)))
         speed = ray_speed(folder, number, codec)
@@ -131,7 +137,11 @@ def plan(folder: Path, output: Path, codec: Codec) -> Job:
 def write_batches(folder: Path) -> list[float]:
     """The very batches that the pipeline's actors encode, a file each; seconds of audio in each."""
     job = plan(folder, folder / "planned", loaded_codec())
-    shape, spec = BatchShape(1, EncodeConfig().bucket_seconds), job.recipe.codec
+    actors, spec = (
+        plan_actors(EncodeConfig(device="cpu").resolved(), offered(), 1),
+        job.recipe.codec,
+    )
+    shape = BatchShape(actors.batch_size, actors.bucket_seconds)
     lengths: list[float] = []
     (folder / "batches").mkdir()
     for unit in job.pending():
@@ -160,7 +170,8 @@ def loaded_codec() -> Codec:
 
 @cache
 def naive_model() -> EncodecModel:
-    """The same network as its package offers it."""
+    """The same network as its package offers it, on all cores."""
+    torch.set_num_threads(CORES)
     model = random_network().eval()
     model.set_target_bandwidth(6.0)
     return model
