@@ -29,10 +29,10 @@ from resyn.data.plan import PlanSettings
 from resyn.storage import open_storage
 from tests.conftest import tone
 
-DEFAULT = (1000, 10_000)
+DEFAULT = (1000, 10_000, 100_000)
 SECONDS, PER_UNIT, PER_FOLDER = 0.25, 250, 1000
-#: How the title of a Ray worker begins, and what it is: a codec actor, or one for the other steps.
-KINDS = {"ray::MapWorker": "actor MiB", "ray::": "worker MiB"}
+#: What the title of a Ray worker holds, and what it is: a codec actor, or one for the other steps.
+KINDS = {"Encoder": "actor MiB", "ray::": "worker MiB"}
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def kind_of(process: psutil.Process) -> str:
         title = process.cmdline()[0]
     except (psutil.Error, IndexError):
         return ""
-    return next((kind for mark, kind in KINDS.items() if title.startswith(mark)), "")
+    return next((kind for mark, kind in KINDS.items() if mark in title), "")
 
 
 def own_memory(process: psutil.Process) -> float:
